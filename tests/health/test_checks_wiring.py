@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from paper import FACTS, MODULES, STEPS, found, make_trace, outcome, the
 
-from lettrine.health.trace import ModuleInfo, NonFinite
+from lettrine.health.trace import KEPT, ModuleInfo, NonFinite
 
 
 @pytest.mark.parametrize("phase", ["forward", "backward", "loss", "update", "data"])
@@ -92,7 +92,13 @@ def test_norm_statistics():
     slow = replace(far, facts=replace(far.facts, norm_momentum=0.001))
     finding = the(slow, "norm-statistics")
     assert finding.where == ("bn1",)
-    assert "from 0.001 to at least 0.02" in finding.remedy
+    assert "from 0.001 to 0.02 or beyond" in finding.remedy
+    assert outcome(slow.unfinished, "norm-statistics") == (
+        "not run",
+        "running statistics need time to follow: 3000 steps with this momentum",
+    )
+    keras = replace(slow, facts=replace(slow.facts, notes={"momentum": KEPT}))
+    assert "Lower batch norm's momentum from 0.999 to 0.98 or beyond" in the(keras, "norm-statistics").remedy
     assert outcome(make_trace(), "norm-statistics") == ("not applicable", "no batch norm")
 
 
@@ -119,6 +125,11 @@ def test_a_small_batch_needs_a_small_momentum():
     last = the(of_batches(32, 0.9), "norm-statistics")
     assert last.severity == "warning"
     assert last.remedy == "Set momentum=0.1 in bn1."
+    assert "new" in last.why
+    told = of_batches(32, 0.9)
+    told = the(replace(told, facts=replace(told.facts, notes={"momentum": KEPT})), "norm-statistics")
+    assert told.remedy == "Set momentum=0.9 in bn1."  # 0.1 is kept
+    assert "momentum of 0.1 takes 90 %" in told.message
 
 
 def test_places_of_a_convolution_count_as_far_as_they_are_independent():

@@ -13,6 +13,7 @@ from small_trainings import SIZE, examples
 os.environ["KERAS_BACKEND"] = "torch"
 keras = pytest.importorskip("keras")
 
+from lettrine.health.checks.reference import guess_of  # noqa: E402
 from lettrine.integrations.keras import HealthCheck  # noqa: E402  Keras reads its backend when it is imported
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Keras warns of what is torch's
@@ -74,6 +75,7 @@ def test_watching_changes_nothing_and_losses_are_those_of_the_steps(make: Any) -
     assert not [each for each in check.report.outcomes if each.status == "failed"]
     np.testing.assert_allclose(trace.loss.mean, losses.seen, rtol=1e-3)  # a running mean has lost digits
     assert (trace.facts.optimiser, trace.facts.momentum, trace.facts.classes) == ("Adam", 0.9, 4)
+    assert guess_of(trace) == pytest.approx(np.log(4), rel=0.05)  # Keras guards its mean against 0 / 0
     assert trace.step_stats["learning_rate"].tolist() == pytest.approx([3e-3] * len(trace.steps))
     assert (trace.facts.batch_size, trace.step_stats["training"][0]) == (SIZE, 1.0)
     assert trace.dev.step.tolist() == [STEPS, 2 * STEPS]
@@ -87,6 +89,71 @@ def test_watching_changes_nothing_and_losses_are_those_of_the_steps(make: Any) -
     assert all(trace.parameter(name, "update_data")[0] > 0 for name in kernels)
     assert not {"apply", "scale_loss"} & set(vars(watched.optimizer))
     assert sum(len(each._forward_hooks) for each in watched._flatten_layers()) == 0
+
+
+def quadrants(count: int, seed: int, *, first: bool = False) -> tuple[Any, Any]:
+    """Images of which one quarter is brighter: which one is asked for. first: channels first."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 4, count)
+    x = 0.3 * generator.standard_normal((count, 12, 12, 1)).astype("float32")
+    for place, quarter in enumerate(y):
+        x[place, quarter // 2 * 6 :, quarter % 2 * 6 :][:6, :6] += 1
+    return (x.transpose(0, 3, 1, 2) if first else x), y
+
+
+def seen(*layers: Any, first: bool = False, epochs: int = 4) -> Any:
+    """The report of a training on images."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((1, 12, 12) if first else (12, 12, 1)), *layers, keras.layers.Dense(4, name="head")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.Adam(3e-3), loss=loss)
+    check = HealthCheck(show=False)
+    model.fit(*quadrants(512, 0, first=first), SIZE, epochs=epochs, callbacks=[check], verbose=0)
+    return check.report
+
+
+def test_layers_with_an_activation_of_their_own_and_batch_norms_are_measured() -> None:
+    layers = keras.layers
+    report = seen(
+        layers.Conv2D(8, 3, activation="relu", name="conv"),
+        layers.BatchNormalization(momentum=0.9, name="norm"),
+        layers.Conv2D(6, 3, name="other"),
+        layers.ReLU(name="relu"),
+        layers.Flatten(),
+        layers.Dense(16, "tanh", name="dense"),
+        epochs=14,
+    )
+    trace = report.trace
+    told = {each.name: (each.role, each.activation, each.units) for each in trace.modules}
+    assert told["conv"] == ("linear", "relu", 8)
+    assert told["norm"] == ("norm", "", 8)
+    assert (told["other"], told["relu"]) == (("linear", "", 6), ("activation", "relu", 6))
+    assert told["dense"] == ("linear", "tanh", 16)
+    assert np.isfinite(trace.output("conv", "dead")).all()
+    assert np.isfinite(trace.output("dense", "saturated")).all()
+    assert np.isfinite(trace.norm("norm", "variance_ratio")).all()
+    assert 0.5 < trace.norm("norm", "variance_ratio")[-1] < 2
+    assert trace.facts.norm_momentum == pytest.approx(0.1)
+    assert trace.facts.notes["momentum"] == "kept"
+    assert {each.check: each.status for each in report.outcomes}["norm-statistics"] == "passed"
+    assert trace.facts.errors == ()
+
+
+def test_channels_may_come_first() -> None:
+    layers = keras.layers
+    conv = layers.Conv2D(8, 3, data_format="channels_first", activation="relu", name="conv")
+    trace = seen(conv, layers.BatchNormalization(axis=1, name="norm"), layers.Flatten(), first=True, epochs=1).trace
+    assert {each.name: each.units for each in trace.modules if each.name in ("conv", "norm")} == {"conv": 8, "norm": 8}
+    assert trace.norms["norm"].shape[1] == 2
+
+
+def test_a_layer_that_is_dead_is_named() -> None:
+    layers = keras.layers
+    dead = layers.Conv2D(8, 3, activation="relu", bias_initializer=keras.initializers.Constant(-100.0), name="dead")
+    report = seen(layers.Conv2D(8, 3, activation="relu", name="conv"), dead, layers.Flatten(), layers.Dense(9, "tanh"))
+    finding = report.findings[0]
+    assert (finding.id, finding.severity, finding.where) == ("dead-units", "critical", ("dead",))
+    assert "start dead.bias at 0, draw dead.kernel anew" in finding.remedy
 
 
 def test_a_schedule_a_checkpoint_and_a_second_fit(tmp_path: Path) -> None:

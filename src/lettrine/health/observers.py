@@ -65,7 +65,9 @@ class Observers:
         from lettrine.health.checks import examine  # noqa: PLC0415  recording needs no check, and is started more often
 
         began = time.perf_counter()
-        fresh = tuple(each for each in examine(trace()).findings if SEVERITIES.index(each.severity) > self._told.get(each.id, -1))
+        fresh = tuple(
+            each for each in examine(trace().unfinished).findings if SEVERITIES.index(each.severity) > self._told.get(each.id, -1)
+        )
         for finding in fresh:
             self._told[finding.id] = SEVERITIES.index(finding.severity)
             for told in self.on_finding:

@@ -9,7 +9,7 @@ Axis letters: K sampled steps, D detailed ones among them, U units, G bins of a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,9 @@ from lettrine.health.evidence import Evidence
 Floats = NDArray[np.float64]
 
 BINS: Final = 64  # of every density histogram
-ALIKE: Final = "prepared alike"  # of the notes of `Facts`
+ALIKE: Final = "prepared alike"  # of the notes of `Facts`, as the next two
+KEPT: Final = "kept"
+GOES_ON: Final = "goes on"
 RECENT: Final = 1_000  # last steps whose losses are kept one by one
 
 OUTPUT_STATS: Final = ("mean", "std", "rms", "min", "max", "saturated", "dead", "zero", "nonfinite")
@@ -89,6 +91,11 @@ class ModuleInfo:
     depth: int = 0
     bias: bool = False
 
+    @property
+    def bends(self) -> bool:
+        """Whether its output is that of an activation: it is one, or a layer that applies one itself."""
+        return self.role == "activation" or (self.role == "linear" and self.activation not in {"", "identity"})
+
 
 @checked
 @dataclass(frozen=True)
@@ -115,8 +122,9 @@ class Facts:
         NaN if it has none.
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
     errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
-        ("mean" or "sum": how the loss gathers its batch), "batches" ("one, repeated" if all that were compared are the same) and
-        "held-out" (ALIKE if the same code made the held-out data and the training data).
+        ("mean" or "sum": how the loss gathers its batch), "batches" ("one, repeated" if all that were compared are the same)
+        "held-out" (ALIKE if the same code made the held-out data and the training data), "momentum" (KEPT if batch norm is
+        told the share that it keeps, as in Keras) and "training" (GOES_ON while it is not over).
     result: figures of the whole training once it has ended, losses in nats: "train" and "held_out" of the kept weights, "model"
         of everything together and "simple" of the best simple model on the same held-out data, "error" the standard error of
         "model", "alone" 1 where the simple model is no part of it, "passes" over the training data, "repeated" the share of
@@ -230,6 +238,11 @@ class Trace:
     first_nonfinite: NonFinite | None = None
     evidence: tuple[Evidence, ...] = ()
     ranks: tuple[Trace, ...] = ()
+
+    @property
+    def unfinished(self) -> Trace:
+        """The same, noted as that of a training that goes on."""
+        return replace(self, facts=replace(self.facts, notes={**self.facts.notes, "training": GOES_ON}))
 
     @checked
     def seen(self, kind: str) -> tuple[Evidence, ...]:

@@ -13,6 +13,7 @@ import keras
 
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
+from lettrine.integrations.keras_layers import told_by
 from lettrine.integrations.watching import Watching
 from lettrine.torch.foreign import ForeignModel, stand_in
 from lettrine.torch.watching.watch import Watch
@@ -72,13 +73,13 @@ class HealthCheck(keras.callbacks.Callback):  # type: ignore[misc]  # Any, where
 
 def _view(model: Any) -> ForeignModel:
     """The model, with the Keras names of layers and weights, such as "encoder/dense_1" and "encoder/dense_1.kernel"."""
-    inner, weights = {}, {}
+    inner, weights, told = {}, {}, {}
     for layer in model._flatten_layers():  # noqa: SLF001  `layers` has the outermost only
         if type(layer) is keras.layers.InputLayer or (isinstance(layer, keras.Model) and not layer.path):
             continue  # the latter is inside a Sequential
         name = (layer.path or layer.name).removeprefix(f"{model.name}/").replace(".", "_")
         if layer is not model:
-            inner[name] = layer
+            inner[name], told[layer] = layer, told_by(layer)
         for variable in layer._trainable_variables + layer._non_trainable_variables:  # noqa: SLF001  those of its own
             weights[f"{name}.{variable.name}"] = variable.value
-    return ForeignModel(model, inner, weights)
+    return ForeignModel(model, inner, weights, told)

@@ -55,7 +55,7 @@ def gradient_scale(trace: Trace, focus: Collection[str] = (), beside: Beside = A
 
 def dead_units(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Share of units of each activation that are dead on the whole batch."""
-    names = [m.name for m in trace.modules if m.role == "activation" and m.name in trace.outputs]
+    names = [m.name for m in trace.modules if m.bends and m.name in trace.outputs]
     axis = "share of units dead on the batch"
     return over_depth(trace, names, lambda t, name: output_row(t, name, "dead"), axis, focus, beside, form=".0%")
 
@@ -82,7 +82,7 @@ def norm_variance(trace: Trace, beside: Beside = ALONE) -> Any:
 
 def activations(trace: Trace) -> list[ModuleInfo]:
     """Modules whose outputs get a density: activations, or all modules with weights where there are none."""
-    found = [m for m in trace.modules if m.role == "activation"]
+    found = [m for m in trace.modules if m.bends]
     return found or [m for m in trace.modules if m.role in {"linear", "recurrent", "attention", "output"}]
 
 
@@ -94,7 +94,7 @@ def scaled(trace: Trace, recorded: Mapping[str, Floats]) -> list[ModuleInfo]:
     kept = [m for m in trace.modules if m.name in recorded]
     if module_kinds(trace):
         return [m for m in kept if m.role not in {"norm", "dropout"}]
-    active = [m for m in kept if m.role == "activation"]
+    active = [m for m in kept if m.bends]
     return (
         active if len(active) > 1 else [m for m in kept if m.role in {"linear", "recurrent", "attention", "activation", "output"}]
     )

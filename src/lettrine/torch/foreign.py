@@ -9,15 +9,25 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lettrine.torch.capture.told import TOLD, Told
+
 
 class ForeignModel(nn.Module):
     """Names the parts of a model that is no torch module. The user calls the model, never this module.
 
     inner: the modules that get hooks, beside the model. weights: all its weights; those that are parameters are watched.
+    told: what is known of the modules.
     """
 
-    def __init__(self, model: nn.Module, inner: Mapping[str, nn.Module], weights: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inner: Mapping[str, nn.Module],
+        weights: Mapping[str, Tensor],
+        told: Mapping[nn.Module, Told] | None = None,
+    ) -> None:
         super().__init__()
+        TOLD.update(told or {})
         # a dict, so that torch does not register them as parts of this module
         self._all = {"": self, type(model).__name__: model, **inner}
         self._weights = {name: value for name, value in weights.items() if isinstance(value, nn.Parameter)}

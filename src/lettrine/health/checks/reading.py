@@ -80,9 +80,18 @@ def weight_of(trace: Trace, module: str) -> str:
     return ""
 
 
+def bias_beside(weight: str) -> str:
+    """The name of the bias of a layer, by that of its weight."""
+    return f"{weight.removesuffix('weight').removesuffix('kernel')}bias"
+
+
 def feeding_weight(trace: Trace, name: str) -> str:
-    """The weight whose size decides the input of an activation: that of the nearest module before it that has a weight."""
+    """The weight whose size decides the input of an activation: that of the nearest module before it that has a weight, or of the
+    layer itself where it applies its activation.
+    """
     known = {info.name: info for info in trace.modules}
+    if name in known and known[name].role == "linear":
+        return weight_of(trace, name)
     for _ in range(len(known)):
         name = known[name].fed_by if name in known else ""
         if not name:

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from lettrine.activations import ACTIVATIONS
 from lettrine.errors import HealthError
 from lettrine.health.trace import ParameterInfo
+from lettrine.torch.capture.told import told_of
 from lettrine.torch.private import CONVOLUTION, DROPOUT, NORM, POOLINGS
 
 WRAPPERS: Final = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -121,6 +122,8 @@ def kind_of(module: nn.Module) -> str:
 
 def activation_of(module: nn.Module) -> str | None:
     """The key in the table of activations; "" for an activation that is not in it; None for other modules."""
+    if told := told_of(module).activation:
+        return told
     for kind, key in _ACTIVATIONS.items():
         if type(module) is kind or (kind is not nn.Hardtanh and isinstance(module, kind)):
             wanted = _STANDARD.get(key, {})
@@ -130,6 +133,8 @@ def activation_of(module: nn.Module) -> str | None:
 
 def role_of(module: nn.Module) -> str:
     """The role, one of those in `ModuleInfo`, by the type of the module, or else by the parameters that it owns itself."""
+    if told := told_of(module).role:
+        return told
     roles: tuple[tuple[str, tuple[type, ...]], ...] = (
         ("norm", _NORMS),
         ("embedding", (nn.Embedding, nn.EmbeddingBag)),

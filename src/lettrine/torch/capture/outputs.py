@@ -17,6 +17,7 @@ from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
 from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
+from lettrine.torch.capture.told import Running, told_of
 from lettrine.torch.private import BATCH_NORM, exporting, version
 
 CALLS: Final = 4  # calls of one module copied in a step; after these only the 5th, 9th, 17th …, which bounds the cost
@@ -99,7 +100,8 @@ class OutputCapture:
         self.axis = -1
         self.silent = False
         self.feed: tuple[tuple[int, ...], OutputCapture] | None = None
-        self.norm = NormCapture(module) if isinstance(module, BatchNorm) else None
+        running = running_of(module)
+        self.norm = NormCapture(module, running) if module is not None and running is not None else None
         self.calls: list[OutputCall] = []
         self.used = 0
         self.logits = False
@@ -181,8 +183,8 @@ class OutputCapture:
 class NormCapture:
     """The input of a batch norm: its statistics are compared with the running ones."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module: Any = module
+    def __init__(self, module: nn.Module, running: Running) -> None:
+        self._module, self._running = module, running
         self._own = Copy(rows=True)
         self._input = self._own
         self._mean, self._var = Copy(), Copy()
@@ -192,16 +194,16 @@ class NormCapture:
         """Copy the input of a call in training mode, unless it was copied as another module's output, and the new running
         statistics.
         """
-        module = self._module
-        if not module.training or not args or not isinstance(args[0], Tensor) or not measurable(args[0]):
+        if not self._module.training or not args or not isinstance(args[0], Tensor) or not measurable(args[0]):
             return
-        if not isinstance(module.running_mean, Tensor) or not isinstance(module.running_var, Tensor):
+        mean, var = self._running.mean(), self._running.var()
+        if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
             return
         self._input = copied or self._own
         if copied is None:
-            self._own.take(args[0], 1)
-        self._mean.take(module.running_mean)
-        self._var.take(module.running_var)
+            self._own.take(args[0], self._running.axis)
+        self._mean.take(mean)
+        self._var.take(var)
         self.called = True
 
     def copies(self) -> list[Copy]:
@@ -210,12 +212,19 @@ class NormCapture:
 
     def stats(self) -> Floats | None:
         """A row of NORM_STATS."""
-        if not self.called or self._mean.array.size != self._module.num_features:
+        if not self.called:
             return None
         table = self._input.array.astype(np.float64)
-        if table.shape[0] < 2 or table.shape[1] != self._module.num_features:
+        if table.shape[0] < 2 or table.shape[1] != self._mean.array.size:
             return None
-        return norm(self._mean.array, self._var.array, table.mean(axis=0), table.var(axis=0, ddof=1), float(self._module.eps))
+        return norm(self._mean.array, self._var.array, table.mean(axis=0), table.var(axis=0, ddof=1), self._running.eps)
+
+
+def running_of(module: Any) -> Running | None:
+    """The running statistics of a batch norm; None for another module."""
+    if isinstance(module, BatchNorm):
+        return Running(lambda: module.running_mean, lambda: module.running_var, float(module.eps), 1, module.momentum)
+    return told_of(module).running
 
 
 def main_tensor(output: Any) -> Tensor | None:
@@ -252,6 +261,8 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
 
 def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: OutputCapture | None) -> int:
     """The axis of an output's units: that of the module, else of the module before it, else axis 1 of images, else the last."""
+    if (told := told_of(module).axis) is not None:
+        return told
     if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
         return 1
     if isinstance(module, UNITS_LAST) or tensor.ndim < 3:

@@ -28,7 +28,7 @@ class Reporting:
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
         if self._judged is None or self._judged[0] != (version, over):
-            self._judged = ((version, over), self._with_experiments(examine(trace), over=over))
+            self._judged = ((version, over), self._with_experiments(examine(trace if over else trace.unfinished), over=over))
         return self._judged[1]
 
     def for_trackers(self, trace: Trace, version: Any) -> Report:

@@ -47,7 +47,7 @@ def _blocked(trace: Trace, seen: Evidence) -> tuple[str, float]:
     """The activation of this part that is flat for most of its inputs from the start, and their share; "" if there is none."""
     for info in _inside(trace, seen):
         part = median(trace.output(info.name, "saturated"), start(trace)) if info.name in trace.outputs else nan
-        if info.role == "activation" and part >= limits.SATURATED_CRITICAL:
+        if info.bends and part >= limits.SATURATED_CRITICAL:
             return info.name, part
     return "", nan
 

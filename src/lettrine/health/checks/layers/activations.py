@@ -14,6 +14,7 @@ from lettrine.health.checks.layers.recurrent import saturated_gates
 from lettrine.health.checks.layers.restrained import peaked_attention
 from lettrine.health.checks.reading import (
     Mask,
+    bias_beside,
     feeding_weight,
     late,
     layers_of_a_kind,
@@ -100,11 +101,11 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     parts = []
     for name in names[:4]:
         weight = feeding_weight(trace, name)
-        feeder = known[name].fed_by
+        feeder = known[name].fed_by if known[name].role != "linear" else ""  # the input of its own activation is not seen
         spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
         shift = median(trace.output(feeder, "mean"), start(trace)) if feeder in trace.outputs else nan
         if weight and abs(shift) > limits.SATURATED_SHIFT * spread:
-            bias = f"{weight.removesuffix('weight')}bias"
+            bias = bias_beside(weight)
             zero = f" and start {bias} at 0" if bias in trace.parameter_stats else ""
             parts.append(
                 f"draw {weight} anew around 0 with std {number(_usual_std(trace, weight))} (1/sqrt(fan_in)){zero}: the "
@@ -206,7 +207,7 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     from_start &= not all(_gone(trace, name) for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
     if from_start:
-        biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]
+        biases = [bias_beside(weight) for name in names if (weight := feeding_weight(trace, name))]
         moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
         zero = f"start {listed(moved)} at 0, " if moved else ""
         other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import exp, inf, isfinite, log, nan, sqrt
+from math import ceil, exp, inf, isfinite, log, nan, sqrt
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from lettrine.health.checks.wiring.modes import held_out_beside, modes_in_part
 from lettrine.health.checks.wiring.moved import moved_statistics
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Floats, Trace
+from lettrine.health.trace import GOES_ON, KEPT, Floats, Trace
 
 
 @check("wrong-mode")
@@ -151,6 +151,8 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     worse = held_out > limits_wiring.NORM_HELD_OUT * level and rescaled(trace) is None
     wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
     behind = momentum < wanted  # statistics that had no time to change
+    if behind and trace.facts.notes.get("training") == GOES_ON:
+        raise Skip("not run", f"running statistics need time to follow: {ceil(3 / momentum)} steps with this momentum")
     if steps[1] < limits.LEARNING_STEPS and not (behind and worse and steps[1] >= limits.CONSEQUENCE_STEPS):
         raise Skip("not run", f"running statistics need time to follow: {limits.LEARNING_STEPS} steps")
     wobbles = {name: wobble for name in trace.norms if (wobble := _wobble(trace, name, mask)) > limits.NORM_NOISE}
@@ -186,7 +188,7 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             ),
             why="In eval mode the network uses the running statistics, and gives worse answers than in training.",
             remedy=(
-                f"Raise the momentum of batch norm from {number(momentum)} to at least {number(wanted)}, or train longer, or "
+                f"{_raise(trace, momentum, wanted)} or beyond, or train longer, or "
                 "compute the statistics over the training set in one pass at the end."
                 if behind
                 else "See that train and eval data are prepared alike, or compute the statistics in one pass at the end."
@@ -228,9 +230,9 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
     batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
     top = max(wobbles.values())
     if limits.NORM_LAST <= momentum < 1:
-        return _last_batch(batch, momentum, steps, wobbles)
+        return _last_batch(trace, steps, wobbles)
     # The momentum at which the noise, in proportion to sqrt(m), is half the limit.
-    wanted = rounded(momentum * (limits.NORM_NOISE / 2 / top) ** 2)
+    lower = _raise(trace, momentum, rounded(momentum * (limits.NORM_NOISE / 2 / top) ** 2))
     return Finding(
         id="norm-statistics",
         severity="info" if consequence(trace).well else "warning",
@@ -239,8 +241,8 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
         value=top,
         limit=limits.NORM_NOISE,
         message=(
-            f"Batches of {batch} are too small for a batch norm momentum of {number(momentum)}: the running means wobble by "
-            f"{share(top)} of a standard deviation."
+            f"Batches of {batch} are too small for a batch norm momentum of {number(_told(trace, momentum))}: the running means "
+            f"wobble by {share(top)} of a standard deviation."
         ),
         why=(
             "The running statistics follow the last few batches instead of the data, so eval results jump"
@@ -248,15 +250,33 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
         ),
         remedy=(
             f"Enlarge the batch to {4 * limits.NORM_BATCH} (at least {limits.NORM_BATCH}), or replace batch norm by layer norm "
-            f"or group norm; if the batch has to stay, lower batch norm's momentum from {number(momentum)} to {number(wanted)}."
+            f"or group norm; if the batch has to stay, {lower[0].lower()}{lower[1:]}."
             if batch < limits.NORM_BATCH
-            else f"Lower batch norm's momentum from {number(momentum)} to {number(wanted)}, or enlarge the batch."
+            else f"{lower}, or enlarge the batch."
         ),
         reference=f"{limits.STUDY}: a small batch needs a small momentum; Wu & He 2018, Group normalization",
     )
 
 
-def _last_batch(batch: int, momentum: float, steps: tuple[int, int], wobbles: dict[str, float]) -> Finding:
+def _told(trace: Trace, momentum: float) -> float:
+    """The momentum as it is told to the layer."""
+    return 1 - momentum if trace.facts.notes.get("momentum") == KEPT else momentum
+
+
+def _raise(trace: Trace, momentum: float, wanted: float) -> str:
+    """The advice to change batch norm's momentum, as it is told to the layer."""
+    before, after = _told(trace, momentum), _told(trace, wanted)
+    return f"{'Raise' if after > before else 'Lower'} batch norm's momentum from {number(before, 4)} to {number(after, 4)}"
+
+
+def _last_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]) -> Finding:
+    batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
+    kept = trace.facts.notes.get("momentum") == KEPT
+    here = (
+        "In torch it is the share that is new; here it is the share that is kept."
+        if kept
+        else ("In other frameworks momentum is the share that is kept; here it is the share that is new.")
+    )
     return Finding(
         id="norm-statistics",
         severity="warning",
@@ -264,10 +284,9 @@ def _last_batch(batch: int, momentum: float, steps: tuple[int, int], wobbles: di
         steps=steps,
         value=max(wobbles.values()),
         limit=limits.NORM_NOISE,
-        message=f"A batch norm momentum of {number(momentum, 4)} takes {share(momentum)} of the running statistics from the last "
-        f"batch of {batch}: the running means are off by {share(max(wobbles.values()))} of a standard deviation.",
-        why="In eval mode the network is normalised by its last batch, so its answers change after each step. In other "
-        "frameworks momentum is the share that is kept; here it is the share that is new.",
-        remedy=f"Set momentum={number(1 - momentum)} in {listed(list(wobbles))}.",
+        message=f"A batch norm momentum of {number(_told(trace, momentum), 4)} takes {share(momentum)} of the running statistics "
+        f"from the last batch of {batch}: the running means are off by {share(max(wobbles.values()))} of a standard deviation.",
+        why=f"In eval mode the network is normalised by its last batch, so its answers change after each step. {here}",
+        remedy=f"Set momentum={number(_told(trace, 1 - momentum))} in {listed(list(wobbles))}.",
         reference="torch.nn.BatchNorm2d: momentum, which differs from that of optimizers",
     )

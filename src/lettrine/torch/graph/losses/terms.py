@@ -141,7 +141,7 @@ class _Reading:
         known = [each for each in inputs if each is not None]
         if node in self._made or not known:
             return None
-        if name in VIEWS or name in _JOINS:
+        if name in VIEWS or name in _JOINS or (name == "Where" and count == len(known) == 1):  # one guards against 0 / 0
             return [(each, weight, count, root) for each in known]
         if name in ("Mean", "Sum"):
             inside = _size(node)
