@@ -36,7 +36,7 @@ def linear_chain(task: Task) -> tuple[str, ...]:
             return ()
         except Exception:  # noqa: BLE001  a model that cannot be called in eval mode is not judged
             return ()
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or bool((output == output[:1]).all()):  # one answer to all: not the fault of the layers
         return ()
     names: list[str] = []
     wanted = output
