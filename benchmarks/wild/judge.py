@@ -21,6 +21,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "padding-mask": ("padding",),
     "padding-counted": ("padding",),
     "raw-contrast": ("initial-loss", "activation-scale"),
+    "norm-gain": ("activation-scale", "gradient-scale"),
     **dict.fromkeys(
         ("averaged-first", "mixed-derivatives", "policy-loss", "value-target", "wrong-direction", "same-side"), ("other-loss",)
     ),

@@ -27,6 +27,7 @@ CHECKS: Final[dict[str, str]] = {
     "majority-class": "one_in_twenty",
     "saturation": "tanh_fed_with_too_much",
     "dead-units": "biases_far_below_zero",
+    "norm-gain": "every_parameter_drawn_small",
     "activation-scale": "weights_too_large_in_every_layer",
     "unregistered": "layers_in_a_dictionary",
     "detached-generator": "critic_sees_a_detached_fake",

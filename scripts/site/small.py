@@ -53,6 +53,15 @@ def weights_too_large_in_every_layer(doctor: Doctor, seed: int, cured: bool) -> 
     train(doctor, model, torch.optim.SGD(model.parameters(), lr=0.02), digits(seed))
 
 
+def every_parameter_drawn_small(doctor: Doctor, seed: int, cured: bool) -> None:
+    """Each parameter, the gains of the norms too, is drawn with a standard deviation of 0.02."""
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU()) for _ in range(5)), nn.Linear(64, 10))
+    for module in model.modules():
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.LayerNorm) and not cured):
+            nn.init.normal_(module.weight, std=0.02)
+    train(doctor, model, torch.optim.SGD(model.parameters(), lr=0.05), digits(seed))
+
+
 def one_layer_drawn_too_large(doctor: Doctor, seed: int, cured: bool) -> None:
     """One of six weight matrices begins 60 times as large as the others, behind a norm that hides it."""
     model = nn.Sequential(*(nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.Tanh()) for _ in range(6)))

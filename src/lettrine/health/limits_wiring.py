@@ -104,3 +104,6 @@ TRIPLETS_FARTHER: Final = 0.6  # of them lie nearer to the negative; of a pair o
 TRIPLETS_LEFT: Final = 0.8  # of the first loss or of the margin, or more: a margin that is learned leaves next to nothing
 UNBOUNDED: Final = 1e4  # times the size of the first loss, or of 1, below 0; densities of images reach some thousands
 UNBOUNDED_GROWS: Final = 1.5  # times that of half the run before: a loss with a lowest value slows down
+GAIN_ERRORS: Final = 3.0  # standard errors that the mean of gains may lie from 0, if they are draws around it
+GAIN_SMALL: Final = 0.3  # size of a gain that makes the values of a norm small again; draws have 0.02 to 0.1
+GAIN_SHARE: Final = 0.5  # of the norms

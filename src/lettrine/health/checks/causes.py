@@ -108,6 +108,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
         "initial-loss",
     ),
+    "norm-gain": ("no-learning", "slow-learning", "underfitting", "update-too-large", *_DEPTH, "initial-loss"),
     "not-optimised": ("update-too-small", "gradient-data", "no-learning", "no-gradient"),
     "no-gradient": ("update-too-small", "gradient-scale", "gradient-data", "dead-units", "no-learning"),
     "spike": (
@@ -201,6 +202,7 @@ ORDER: Final = (
     "raw-contrast",
     "missing-zero-grad",
     "wrong-mode",
+    "norm-gain",
     "symmetry",
     "underfitting",
     "activation-scale",
