@@ -17,6 +17,7 @@ from lettrine.torch.graph.data import (
     reshaped,
     rows,
     targets,
+    trained_on,
 )
 from lettrine.torch.graph.layers import (
     alone,
@@ -149,6 +150,7 @@ __all__ = [
     "softmaxes",
     "stepping",
     "targets",
+    "trained_on",
     "triplets",
     "twice",
     "unbent",
