@@ -96,6 +96,7 @@ VOLUME_LOOKS: Final = 4  # of a flow
 VOLUME_VANISHED: Final = 0.05  # mean square of a code, where the prior says 1: a likelihood keeps it near that
 VOLUME_FELL: Final = 1.0  # nats by which the log-volume fell meanwhile: a likelihood pays for each of them
 VALUE_LOOKS: Final = 3  # with targets made of a reward and a value of the next state
+ONE_REWARD: Final = 256  # transitions with the same reward: one end in a hundred would show by another one, where ends have one
 RETURNS_LOOKS: Final = 3  # at which the returns of an episode could be read, all of them forwards
 DRAWN_LOOKS: Final = 3  # at which a target was noise that nothing else was made of
 TRIPLETS_ROWS: Final = 32  # anchors at the first looks
