@@ -104,3 +104,7 @@ TRIPLETS_FARTHER: Final = 0.6  # of them lie nearer to the negative; of a pair o
 TRIPLETS_LEFT: Final = 0.8  # of the first loss or of the margin, or more: a margin that is learned leaves next to nothing
 UNBOUNDED: Final = 1e4  # times the size of the first loss, or of 1, below 0; densities of images reach some thousands
 UNBOUNDED_GROWS: Final = 1.5  # times that of half the run before: a loss with a lowest value slows down
+STALE_EVALUATIONS: Final = 4  # with the same loss on held-out data, to the last digit
+STALE_FELL: Final = 0.1  # of the training loss meanwhile: the weights have moved then
+STALE_EXAMPLES: Final = 512  # of so many held-out examples a share of wrong answers may stay the same
+STALE_DIGITS: Final = 4  # after the point: a loss rounded for printing may stay the same

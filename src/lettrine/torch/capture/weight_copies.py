@@ -1,9 +1,10 @@
-"""Evidence "copies of the weights": which evaluations the user kept the weights of.
+"""Evidence "evaluated weights": which evaluations the user kept the weights of.
 
 A copy is a call of `state_dict`, a deep copy, or a pickle of the model or of a module that the user calls.
 
 where: (). figures: "at STEP", for each evaluation with copies: how many were made at this step; "loaded": the step of an
-evaluation whose weights the model has again at the end. Weights that are the last evaluation's are not reported.
+evaluation whose weights the model has again at the end, not reported for those of the last one; "different": how many different
+weights were evaluated.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class WeightCopies:
         alike = [step for step, values in self._weights.items() if values == now]
         if alike and alike[-1] != next(reversed(self._weights)):
             figures["loaded"] = float(alike[-1])
-        return Evidence("copies of the weights", (), (0, self._step()), figures) if figures else None
+        figures["different"] = float(len(set(self._weights.values())))
+        return Evidence("evaluated weights", (), (0, self._step()), figures) if self._weights else None
 
     def _count(self) -> None:
         step = self._step()

@@ -17,7 +17,7 @@ def kept(trace: Trace, steps: Floats, dev: Floats) -> tuple[float, str]:
     """
     if trace.facts.result.get("best_kept") == 1.0:
         return float(dev.min()), "the weights of the best step were kept"
-    seen = next(iter(trace.seen("copies of the weights")), None)
+    seen = next(iter(trace.seen("evaluated weights")), None)
     if seen is None:
         return float("inf"), ""
     loaded = np.flatnonzero(steps == seen.figure("loaded"))
