@@ -89,6 +89,7 @@ FEWER: Final[dict[str, str]] = {
     "same-side": "no program of others yet; one in scripts/site/wrong_losses.py",
     "slow-learning": "says to train on, which is no other program",
     "spike": "a symptom of other findings in all programs",
+    "stale-evaluation": "what is judged is not what is trained, so no score changes",
     "underfitting": "a remark",
     "value-target": "no program of others yet; one in scripts/site/wrong_losses.py",
     "worse-than-counting": "of the language model only",

@@ -60,6 +60,7 @@ CHECKS: Final[dict[str, str]] = {
     "probabilities-as-logits": "sigmoid_before_logits_loss",
     "held-out-labels": "folders_in_another_order",
     "overfitting": "names_learned_by_heart",
+    "stale-evaluation": "copy_from_before_the_training",
     "dev-scale": "held_out_loss_added_up",
     "leak": "label_among_the_columns",
     "future-leak": "decoder_without_mask",
@@ -216,10 +217,13 @@ def known_programs() -> set[str]:
 
 def _of_this_folder() -> dict[str, Callable[..., Any]]:
     """The programs that were written for the site."""
-    from scripts.site import names, ranks, small, wrong_losses  # noqa: PLC0415
+    from scripts.site import evaluating, names, ranks, small, wrong_losses  # noqa: PLC0415
 
     functions = [
-        each for module in (small, wrong_losses, names, ranks) for each in vars(module).values() if inspect.isfunction(each)
+        each
+        for module in (small, evaluating, wrong_losses, names, ranks)
+        for each in vars(module).values()
+        if inspect.isfunction(each)
     ]
     return {each.__name__: each for each in functions if "cured" in signature(each)}
 

@@ -111,7 +111,7 @@ def coding(sign: float) -> health.Report:
 
 def test_a_divergence_that_is_subtracted() -> None:
     (found,) = loud(coding(-1.0))
-    assert (found.id, found.severity) == ("divergence", "critical")
+    assert (found.id, found.severity) == ("wrong-direction", "critical")
     assert found.value < found.limit < 0
     assert "falls without end" in found.message
     assert "do not subtract it" in found.remedy
@@ -131,7 +131,7 @@ def test_another_term_without_a_lowest_value() -> None:
         return functional.mse_loss(y, x[:, :2]) - 10 * y.var(0).sum()
 
     (found,) = loud(report_of(model, loss, steps=200, rate=0.1))
-    assert found.id == "divergence"
+    assert found.id == "wrong-direction"
     assert "term that grows" in found.remedy
 
 

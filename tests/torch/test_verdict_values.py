@@ -257,3 +257,66 @@ def test_returns_discounted_from_the_start_as_well(reward: float) -> None:
 def test_weights_that_follow_no_rule() -> None:
     assert of_episodes(lambda rewards: torch.randn(len(rewards))) == []
     assert of_episodes(lambda rewards: torch.ones(len(rewards))) == []
+
+
+def alive() -> Batch:
+    """One for each step that does not fall off the end of the corridor."""
+    state, action, _, following, done = transitions()
+    return state, action, torch.ones(64), following, done
+
+
+def without_ends(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+    target = batch[2] + GAMMA * other(batch[3]).detach().max(1)[0]
+    return functional.smooth_l1_loss(taken(model, batch), target)
+
+
+def a_critic_without_ends(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        target = batch[2] + GAMMA * model(batch[3])[:, 0]
+    return functional.mse_loss(model(batch[0])[:, 0], target)
+
+
+@pytest.mark.parametrize(("loss", "out"), [(without_ends, 2), (a_critic_without_ends, 1)])
+def test_one_reward_and_no_ends(loss: Loss, out: int) -> None:
+    (found,) = said(loss, out, alive)
+    assert found.severity == "warning"
+    assert "worth the same, 20," in found.why  # 1 / (1 - 0.95)
+    assert "(1 - done)" in found.remedy
+
+
+def test_rewards_that_say_where_it_ends() -> None:
+    assert [each.severity for each in said(without_ends)] == ["info"]  # 1 at the end, 0 elsewhere
+    assert said(a_critic_without_ends, 1) == []
+
+
+def test_a_cost_of_each_step_that_may_never_end() -> None:
+    def tired() -> Batch:
+        state, action, _, following, done = transitions()
+        return state, action, -torch.ones(64), following, done
+
+    assert [each.severity for each in said(without_ends, batch=tired)] == ["info"]
+    assert said(a_critic_without_ends, 1, tired) == []
+
+
+def test_one_reward_and_an_end_that_is_marked() -> None:
+    assert said(target_first, batch=alive) == []
+    assert said(double, batch=alive) == []
+
+    def put_into_zeros(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        going = batch[4] == 0
+        value = torch.zeros(64)
+        value[going] = other(batch[3][going]).max(1).values.detach()
+        return functional.smooth_l1_loss(taken(model, batch), batch[2] + GAMMA * value)
+
+    def by_index(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        value = other(batch[3]).max(1).values.detach().index_fill(0, batch[4].nonzero()[:, 0], 0.0)
+        return functional.smooth_l1_loss(taken(model, batch), batch[2] + GAMMA * value)
+
+    def along_one_episode(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+        value = model(batch[0])[:, 0]
+        following = torch.cat([value[1:].detach(), torch.zeros(1)])
+        return functional.mse_loss(value, batch[2] + GAMMA * following)
+
+    assert said(put_into_zeros, batch=alive) == []
+    assert said(by_index, batch=alive) == []
+    assert said(along_one_episode, 1, alive) == []

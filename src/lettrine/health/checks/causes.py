@@ -32,7 +32,7 @@ _SYMPTOMS: Final = (
 )
 _LATER: Final = ("saturation", "dead-units", "gradient-scale", "gradient-data", "update-too-small")
 """What a training that only seems to fail, on held-out data that are wrong, may show without harm."""
-HELD_OUT: Final = ("dev-scale", "overfitting", "held-out-labels")
+HELD_OUT: Final = ("stale-evaluation", "dev-scale", "overfitting", "held-out-labels")
 """What is seen on held-out data."""
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """Findings that are certain from the shapes and values in the loss, however the training went."""
@@ -163,6 +163,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         *HELD_OUT,
     ),
     "held-out-labels": ("overfitting", *_LATER),
+    "stale-evaluation": ("dev-scale", "overfitting", "held-out-labels"),
     "dev-scale": ("overfitting", "held-out-labels", *_LATER),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
@@ -211,6 +212,7 @@ ORDER: Final = (
     "non-finite",
     "not-optimised",
     "leak",
+    "stale-evaluation",
     "dev-scale",
     "held-out-labels",
     "shuffled-targets",

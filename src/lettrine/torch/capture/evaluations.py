@@ -13,9 +13,12 @@ from lettrine.torch.capture.answers import Answers
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import Hook
+from lettrine.torch.graph.data.trained_on import digests
 from lettrine.torch.private import compiles, transformed
 
 EVALUATIONS: Final = 3  # losses on held-out data, after the first one, that are compared with the losses computed before them
+ROWS: Final = 4_096  # examples of one evaluation that are told apart
+SAME: Final = 1e-4  # relative difference between a loss and the mean of what it is made of, for rounding
 LOSSES: Final = frozenset(
     """cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss
     huber_loss""".split()  # noqa: SIM905
@@ -28,18 +31,25 @@ class Evaluations:
     Functions are noted outside of the model only: from the end of its call to its next call, or to the loss handed over. So the
     pass itself does not change. told: called with the loss handed over, the mean and the number of the computed ones, and the
     examples in each; only if exactly one loss of the same kind followed every pass. answers: is
-    given the same passes.
+    given the same passes. shown: called with all examples as `trained_on.digests`, only if the loss handed over is the mean of
+    the computed ones.
     """
 
     def __init__(
-        self, roots: Sequence[nn.Module], guard: Guard, told: Callable[[float, float, int, float], None], answers: Answers
+        self,
+        roots: Sequence[nn.Module],
+        guard: Guard,
+        told: Callable[[float, float, int, float], None],
+        answers: Answers,
+        shown: Callable[[list[int]], None],
     ) -> None:
-        self._roots, self._guard, self._told, self._answers = roots, guard, told, answers
-        self._given: Tensor | None = None  # the first input of the last pass
+        self._roots, self._guard, self._told, self._answers, self._shown = roots, guard, told, answers, shown
+        self._given: tuple[Any, ...] = ()  # the arguments of the last pass
         self._notes = FunctionNotes({}, lambda *_: None)
         self._handles: list[Any] = []
         self._passes = self._seen = 0
         self._losses: list[tuple[str, float, int]] = []  # function, mean over its examples, number of examples
+        self._rows: list[int] = []  # digests of the examples
 
     def evaluated(self, loss: float) -> None:
         """A loss on held-out data is handed over."""
@@ -51,6 +61,9 @@ class Evaluations:
             if isfinite(mean) and mean > 0 and isfinite(loss):
                 self._told(loss, mean, passes, rows / passes)
                 self._answers.end(self._seen)
+                plain = sum(value for _, value, _ in losses) / passes
+                if any(abs(loss / each - 1) <= SAME for each in (mean, plain)):
+                    self._shown(self._rows)
         self._forget()
         self._seen += 1
         if self._seen > EVALUATIONS or compiles():
@@ -58,7 +71,7 @@ class Evaluations:
         elif not self._handles:
             for root in self._roots:
                 self._handles.append(root.register_forward_pre_hook(Hook(self._begin)))
-                self._handles.append(root.register_forward_hook(Hook(self._end)))
+                self._handles.append(root.register_forward_hook(Hook(self._end), with_kwargs=True))
 
     def close(self) -> None:
         """Observe no more."""
@@ -70,7 +83,7 @@ class Evaluations:
     def _forget(self) -> None:
         self._notes.end()
         self._notes.forget()
-        self._losses, self._passes, self._given = [], 0, None
+        self._losses, self._rows, self._passes, self._given = [], [], 0, ()
         self._answers.forget()
 
     def _begin(self, *_: Any) -> None:
@@ -78,10 +91,10 @@ class Evaluations:
         if torch.is_grad_enabled():
             self._forget()  # the training goes on
 
-    def _end(self, _: nn.Module, given: tuple[Any, ...], __: Any) -> None:
+    def _end(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], __: Any) -> None:
         if not torch.is_grad_enabled() and not transformed():
             self._passes += 1
-            self._given = next((each for each in given if isinstance(each, Tensor)), None)
+            self._given = *args, *kwargs.values()
             self._notes.begin()
 
     def _gather(self) -> None:
@@ -89,7 +102,9 @@ class Evaluations:
         for call in self._notes.calls:
             if call.name in LOSSES and (found := _mean(call)) is not None:
                 self._losses.append((call.name, *found))
-                self._answers.take(self._given, call)
+                self._answers.take(next((each for each in self._given if isinstance(each, Tensor)), None), call)
+                if len(self._rows) < ROWS:
+                    self._rows += digests(self._given, call.given(1, "target"))
         self._notes.forget()
 
 

@@ -74,13 +74,17 @@ class Looker:
         self._counted = self._looked_at = 0  # calls of the model since an optimiser stepped; those up to the last look
         self.scale: tuple[tuple[float, ...], float] | None = None  # of the last loss looked at, as in `Look`
         self._held_out = self._wait_for_held_out()
-        self._evaluations = Evaluations(self.roots, guard, self._made_of, Answers(self._readers.note))
+        self._evaluations = self._listen_to_evaluations()
         self._made: list[
             tuple[float, float]
         ] = []  # of each evaluation: the loss handed over divided by the mean of those computed, and that mean
 
     def _wait_for_held_out(self) -> HeldOut:
         return HeldOut(self.roots, self._names, self._look_at_held_out, self._trained_through)
+
+    def _listen_to_evaluations(self) -> Evaluations:
+        shown = partial(self._readers.ask, "evaluated")
+        return Evaluations(self.roots, self._guard, self._made_of, Answers(self._readers.note), shown)
 
     @property
     def looking(self) -> bool:
@@ -113,7 +117,7 @@ class Looker:
         self.close()
         self.roots = roots
         self._held_out = self._wait_for_held_out()
-        self._evaluations = Evaluations(roots, self._guard, self._made_of, Answers(self._readers.note))
+        self._evaluations = self._listen_to_evaluations()
 
     def again(self) -> None:
         """Look at the next sampled steps, whatever the schedule says: something has happened."""

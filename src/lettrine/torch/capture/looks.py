@@ -13,7 +13,7 @@ whole ones.
 
 A reader may have more methods: `stepping(stepping)` is called just before an optimiser steps, in a step that is looked at;
 `held_out(look)` after the model was called in eval mode without gradients; `handed(step, loss)` when the user hands over the loss
-of a step that is looked at.
+of a step that is looked at; `evaluated(rows)`, with digests of the examples, when the user hands over a held-out loss.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Readers:
         made: list[Any] = [each() for each in READERS]
         self._asked = {
             method: [getattr(each, method) for each in made if hasattr(each, method)]
-            for method in ("look", "stepping", "held_out", "handed", "finish")
+            for method in ("look", "stepping", "held_out", "handed", "evaluated", "finish")
         }
         self._asked_outside = [each.look for each in made if hasattr(each, "look") and not getattr(each, "whole", False)]
 

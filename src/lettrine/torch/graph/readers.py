@@ -17,6 +17,7 @@ from lettrine.torch.graph.data import (
     reshaped,
     rows,
     targets,
+    trained_on,
 )
 from lettrine.torch.graph.layers import (
     alone,
@@ -67,6 +68,7 @@ from lettrine.torch.graph.rivals import (
     chased,
     episode_ends,
     fixed_copies,
+    old_probabilities,
     ratios,
     reals,
     returns,
@@ -127,6 +129,7 @@ __all__ = [
     "modes",
     "moved",
     "neighbours",
+    "old_probabilities",
     "one_answer",
     "operations",
     "overflows",
@@ -151,6 +154,7 @@ __all__ = [
     "softmaxes",
     "stepping",
     "targets",
+    "trained_on",
     "triplets",
     "twice",
     "unbent",

@@ -15,7 +15,9 @@ from lettrine.health.limits_wiring import STEPLESS_ROUNDS
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Trace
 from lettrine.torch.capture.copies import local, measurable
+from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.sharding import shards
+from lettrine.torch.capture.weight_copies import WeightCopies
 from lettrine.torch.distributed import Ranks
 from lettrine.torch.kept import packed, unpacked
 from lettrine.torch.private import version
@@ -31,13 +33,16 @@ _VALUES: Final = 64  # of each parameter, that show whether it has changed
 
 
 class Record:
-    """What one watch has seen. classes: as in `health.watch`."""
+    """What one watch has seen. classes: as in `health.watch`. copies: counts the copies of the weights."""
 
-    def __init__(self, recorder: Recorder, probes: Probes, steps: Steps, losses: HandedLosses, classes: int) -> None:
+    def __init__(
+        self, recorder: Recorder, probes: Probes, steps: Steps, losses: HandedLosses, guard: Guard, classes: int
+    ) -> None:
         self._recorder, self._probes, self._steps, self._losses, self._classes = recorder, probes, steps, losses, classes
         self._earlier: Trace | None = None  # of the run that this one resumes
         self._ranks: Ranks | None = None  # the processes that train together with this one
         self._gathered = 0
+        self.copies = WeightCopies((probes.model, *probes.looker.roots), guard, lambda: steps.counter.step)
         self._weights: list[tuple[int, float]] = []  # versions of the parameters at the beginning, and sums of some values
 
     @property
@@ -72,12 +77,15 @@ class Record:
     def add_dev_loss(self, loss: float) -> None:
         """Take the present loss on held-out data."""
         self._recorder.record_dev(self._steps.counter.step, loss)
+        self.copies.evaluated()
 
     def own(self) -> Trace:
         """The trace of this process, also from before a resume. Raises HealthError if no step was sampled."""
         self.conclude()
         self._steps.settle()
         self._recorder.facts = self._probes.facts(self._recorder.facts, self._classes)
+        if (copies := self.copies.evidence()) is not None:
+            self._recorder.note_evidence(copies)
         from lettrine.health.checks.accumulated import in_true_units  # noqa: PLC0415  recording needs no check
 
         trace = in_true_units(self._recorder.trace())

@@ -86,7 +86,7 @@ class Watch:
         reader = tensors(fast)
         self._steps = Steps(self._probes, recorder, self._guard, reader, scaler, self._inform, self._take_loss, alone=alone)
         self._losses = HandedLosses(self._probes, self._steps, self._inform, self._audience.alarm)
-        self._record = Record(recorder, self._probes, self._steps, self._losses, classes)
+        self._record = Record(recorder, self._probes, self._steps, self._losses, self._guard, classes)
         self._reporting = Reporting(self._probes, task)
         self._record.begin_at(first_step)
         if live:  # last: if the model cannot be watched, no server must be left
@@ -102,6 +102,7 @@ class Watch:
             LISTENING.add(self)
             self._guard(self._record.note_trained)
             self._guard(self._record.join_ranks)
+            self._guard(self._record.copies.listen)
             if self.rank:
                 self._audience.leave_to_rank_0()
             self._steps.listen()
@@ -115,6 +116,7 @@ class Watch:
         if listened:
             self._guard(self._record.conclude)
         self._steps.close()
+        self._record.copies.close()
         self._guard(self._audience.close_page)
         if listened:
             self.gather()

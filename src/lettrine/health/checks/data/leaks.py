@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, fresh
 from lettrine.health.checks.data.order import by_class
+from lettrine.health.checks.data.trained_on import trained_on
 from lettrine.health.checks.reading import finite_curve, number, share
 from lettrine.health.checks.reference import classes_of, guess_of
 from lettrine.health.checks.registry import Skip, check
@@ -23,15 +24,20 @@ _WHY = "The network copies the answer instead of predicting it, and is of no use
 
 @check("leak", needs=("loss",))
 def leak(trace: Trace) -> Iterator[Finding]:
-    """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one.
+    """A part of the input that is the target, or held-out data that are trained on; and, as a remark, a loss that falls so fast
+    that there may be one.
 
-    Measured: Columns, positions or sequences of the input that determine the target without an exception. If there are none,
-        how fast the loss falls.
-    Formula: mean of five losses < {LEAK_SHARE:.0%} of the loss of guessing within {LEAK_STEPS} steps (a remark only).
+    Measured: Columns, positions or sequences of the input that determine the target without an exception. Held-out examples that
+        are equal, inputs and target, to training examples looked at before. If there are none, how fast the loss falls.
+    Formula: (held-out examples seen in training before) / (all looked at) >= {TRAINED_ON_SHARE:.0%}, at least {TRAINED_ON_LEAST}
+        of them, and {TRAINED_ON_CHANCE:.0f} times what chance brings; mean of five losses < {LEAK_SHARE:.0%} of the loss of
+        guessing within {LEAK_STEPS} steps (a remark only).
     """
+    known = tuple(trained_on(trace))
+    yield from known
     if seen := trace.seen("leak"):
         yield _held(trace, seen[0])
-    else:
+    elif not known:
         yield from _fast(trace)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.data.jumps import strange_batches
+from lettrine.health.checks.held_out.kept import kept
 from lettrine.health.checks.reading import finite_curve, number, share
 from lettrine.health.checks.reference import reference_of
 from lettrine.health.checks.registry import Skip, check
@@ -165,10 +166,12 @@ def _one_after_another(each: Evidence) -> bool:
 def _by_heart(trace: Trace) -> str:
     """How far the held-out loss is from the training loss, if it is far; "" if it is near or unknown."""
     _, losses = finite_curve(trace, trace.loss)
-    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    finite = np.isfinite(trace.dev.mean)
+    dev = trace.dev.mean[finite]
     if len(losses) < limits.CONSEQUENCE_STEPS or not len(dev):
         return ""
-    end, held_out = float(np.mean(losses[-max(10, len(losses) // 10) :])), float(np.median(dev[-3:]))
+    end = float(np.mean(losses[-max(10, len(losses) // 10) :]))
+    held_out = min(float(np.median(dev[-3:])), kept(trace, trace.dev.step[finite], dev)[0])
     far = held_out > limits.BY_HEART * end and held_out > limits.LEARNED_WELL * reference_of(trace, end).value
     return f"the loss on held-out data is {number(held_out, 3)}, that of training {number(end, 3)}" if far else ""
 

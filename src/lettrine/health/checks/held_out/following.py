@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.held_out.answers import few_right, other_labels, rescaled, torn
+from lettrine.health.checks.held_out.kept import kept
 from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, training_weight
 from lettrine.health.checks.registry import Skip, check
@@ -89,7 +90,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
         and then of the lowest too, unless that is above {HARDLY_LEARNED} of guessing and few answers are right; of the lowest
         alone if the end is above {LEARNED_WELL} of guessing; for errors of numbers that end above {PLATEAU_HIGH} of guessing
-        then any rise above {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of the best step were not kept.
+        then any rise above {OVERFITTING_RISE:.0%}, and above guessing any rise), and no better weights were copied at their
+        evaluation (`state_dict()`, a deep copy, a pickle) or loaded again at the end.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -129,11 +131,12 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
             f"It was never better than guessing ({number(guess, 3)}): first look at a held-out batch beside a training batch, "
             f"and see that labels and inputs are made alike. {remedy}"
         )
-    kept = trace.facts.result.get("best_kept") == 1.0
-    gap += "; the weights of the best step were kept" if kept else ""
+    held, how = kept(trace, steps, dev)
+    safe = held <= limit
+    gap += f"; {how}" if safe else ""
     yield Finding(
         id="overfitting",
-        severity="warning" if end > limit and not kept else "info",
+        severity="warning" if end > limit and not safe else "info",
         where=(),
         steps=(when, int(steps[-1])),
         value=end,

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, first_loss, steps_until
 from lettrine.health.checks.losses.collapse import collapsed
+from lettrine.health.checks.losses.harder import little_by_little
 from lettrine.health.checks.losses.starts import drawn_large, large_inputs, large_start
 from lettrine.health.checks.reading import (
     ends,
@@ -147,8 +148,9 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     stuck = above_guess and not falling
     if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
         return
-    if end > (1 + limits.FLAT_SHARE) * max(beginning, guess if isfinite(guess) else 0.0) + limits.NOISE * noise:
-        return  # worse than at the start and than guessing: another check reports it
+    worse = end > (1 + limits.FLAT_SHARE) * max(beginning, guess if isfinite(guess) else 0.0) + limits.NOISE * noise
+    if worse or little_by_little(trace):
+        return  # worse than at the start and than guessing, or learned and lost again: another check reports it
     what = (
         f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than {how} ({number(guess, 3)})."
         if stuck

@@ -7,8 +7,9 @@ from math import isfinite
 from typing import Final
 
 from lettrine.health import limits
+from lettrine.health.checks.losses.endless import endless
 from lettrine.health.checks.reading import number
-from lettrine.health.checks.reference import looked_at
+from lettrine.health.checks.reference import looked_at, loss_seen
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -31,18 +32,19 @@ _WHY: Final = {
 
 @check("wrong-direction")
 def wrong_direction(trace: Trace) -> Iterator[Finding]:
-    """Steps that make an error larger, or a measure of what is right smaller.
+    """Steps that make an error larger, or a measure of what is right smaller; a loss that falls without end.
 
     Measured: The sign with which an error reaches the loss, and whether the optimiser maximises. The same for measures of what is
         right (an overlap, a cosine with the targets, a likelihood, the entropy of a policy). The size of the codes of a flow
-        beside the log-volume in its loss.
+        beside the log-volume in its loss. Of a loss below 0, whether it has a lowest value.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
-        square of its codes came below {VOLUME_VANISHED:g}.
+        square of its codes came below {VOLUME_VANISHED:g}. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
+        values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where one optimiser trains against no judge.
     """
-    yield from _measures(trace)
-    yield from _shrinking(trace)
-    if (seen := looked_at(trace)).figure("upwards") == 1:
-        yield from _upwards(seen)
+    seen = loss_seen(trace)
+    rising = _upwards(seen) if seen is not None and seen.figure("upwards") == 1 else ()
+    yield from [*_measures(trace), *_shrinking(trace), *rising] or endless(trace)
+    looked_at(trace)
 
 
 def _upwards(seen: Evidence) -> Iterator[Finding]:

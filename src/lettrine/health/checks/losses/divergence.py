@@ -9,6 +9,8 @@ import numpy as np
 
 from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.layers.restrained import heavy_momentum
+from lettrine.health.checks.losses.endless import endless
+from lettrine.health.checks.losses.harder import harder, little_by_little, pushed
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
@@ -28,20 +30,19 @@ from lettrine.health.trace import Trace
 
 @check("divergence", needs=("loss",))
 def divergence(trace: Trace) -> Iterator[Finding]:
-    """The loss ends far above its lowest level, or falls without end.
+    """The loss ends far above its lowest level.
 
     Measured: The loss at the end, compared with its lowest level; and the momentum of the optimiser, where it is
         {MOMENTUM_HEAVY} or more. A loss that ends below {CHANCE_SHARE:.0%} of guessing (below its start where that is unknown) is
         a remark, unless since its lowest level the learning rate was raised {DIVERGED_RATE:g} times or the gradient norm grew
-        {DIVERGED_GRADIENT:g} times: it also rises where data become harder or a term of the loss heavier. Below 0: whether the
-        loss reached {UNBOUNDED:g} times the size of its first values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where
-        one optimiser trains against no judge.
+        {DIVERGED_GRADIENT:g} times: it also rises where data become harder or a term of the loss heavier. So is one that came
+        back to {HARDER_END:g} times guessing at most, little by little ({HARDER_JUMP:.0%} of the rise at most in one stretch), in
+        steps (update:data) that were never above the median of those by which it had fallen.
     Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
         of up to 20 stretches of the run, and start is at most the loss of guessing.
     """
-    if endless := list(_without_bound(trace)):
-        yield from endless
-        return
+    if any(endless(trace)):
+        return  # that has no lowest level, and another check reports it
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, 20)
@@ -63,8 +64,8 @@ def divergence(trace: Trace) -> Iterator[Finding]:
         return
     since = float(steps[min(len(steps) - 1, (place + 1) * len(steps) // len(blocks))])
     untrained = limits.CHANCE_SHARE * guess if isfinite(guess) else beginning
-    if end < untrained and not _pushed(trace, since):
-        yield _harder(trace, since, (lowest, end, limit))
+    if not pushed(trace, since) and (end < untrained or little_by_little(trace)):
+        yield harder(trace, since, (lowest, end, limit), "lower than" if end < untrained else "no higher than")
         return
     rate = learning_rate(trace)
     slower = (
@@ -84,71 +85,6 @@ def divergence(trace: Trace) -> Iterator[Finding]:
         why="Training makes the network worse: what it had learned is lost.",
         remedy=slower + (f", or clip the gradient norm at about {number(rounded(norm))}." if norm > 0 else "."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
-    )
-
-
-def _pushed(trace: Trace, since: float) -> bool:
-    """Whether the learning rate was raised since a step, or the gradients have grown many times."""
-    for name, most in (("learning_rate", limits_wiring.DIVERGED_RATE), ("gradient_norm", limits_wiring.DIVERGED_GRADIENT)):
-        before, later = (
-            median(trace.step_stats[name], usable(trace) & part) for part in (trace.steps <= since, trace.steps > since)
-        )
-        if later > most * before > 0:
-            return True
-    return False
-
-
-def _harder(trace: Trace, since: float, levels: tuple[float, float, float]) -> Finding:
-    """A loss that rose again, though not to where it began: what is asked for may have become harder."""
-    lowest, end, limit = levels
-    rate = learning_rate(trace)
-    return Finding(
-        id="divergence",
-        severity="info",
-        where=(),
-        steps=(int(since), int(trace.loss.step[-1])),
-        value=end,
-        limit=limit,
-        message=f"The loss had come to {number(lowest, 3)} and ended at {number(end, 3)}: higher, but lower than untrained.",
-        why="Where data become harder on the way, or a term of the loss heavier (a curriculum, a penalty that is raised, teacher "
-        "forcing that fades), the loss rises by design. Where neither changes, the network gets worse.",
-        remedy="If data and loss stay the same, lower the learning rate"
-        + (f" from {number(rate)} to {number(rounded(rate / 3))}." if rate > 0 else "."),
-        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
-    )
-
-
-def _without_bound(trace: Trace) -> Iterator[Finding]:
-    """A loss that has no lowest value: far below 0, and falling faster and faster."""
-    steps, losses = enough_losses(trace, 20)
-    tenth = max(1, len(losses) // 10)
-    first, middle, end = (float(np.median(part)) for part in (losses[:5], losses[len(losses) // 2 :][:tenth], losses[-tenth:]))
-    deep = end <= -limits_wiring.UNBOUNDED * max(abs(first), 1.0) and end <= limits_wiring.UNBOUNDED_GROWS * middle < 0
-    if not deep or trace.seen("rivals") or len(trace.seen("gradients")) > 1:
-        return
-    code = next((each for each in trace.seen("latents") if each.figure("kl") >= limits_wiring.UNBOUNDED), None)
-    yield Finding(
-        id="divergence",
-        severity="critical",
-        where=(),
-        steps=(int(steps[0]), int(steps[-1])),
-        value=end,
-        limit=-limits_wiring.UNBOUNDED * max(abs(first), 1.0),
-        message=f"The loss falls without end: it was {number(first, 3)} at first, {number(middle, 3)} half-way, and is "
-        f"{number(end, 3)} now"
-        + (
-            "."
-            if code is None
-            else f", while the divergence of the latent variables from a standard normal grew from "
-            f"{number(code.figure('kl_first'), 3)} to {number(code.figure('kl'), 3)} nats."
-        ),
-        why="A term with the wrong sign has no lowest value: the steps make it larger and larger, and the rest of the loss no "
-        "longer counts.",
-        remedy="Turn the sign of the term that grows; print each term of the loss once in a while."
-        if code is None
-        else "Add the divergence, do not subtract it: loss = reconstruction + kl, where kl = -0.5 * (1 + log_var - mean**2 - "
-        "log_var.exp()).sum(1).mean() is never below 0.",
-        reference="Kingma & Welling 2014, Auto-encoding variational Bayes, equation 10",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import number
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -24,6 +25,8 @@ def next_states(trace: Trace) -> Iterator[Finding]:
             yield _same_state(seen)
         elif seen.figure("unpicked") == seen.figure("picked") == looks:
             yield _no_action(seen)
+        elif seen.figure("unmasked") == looks and _one_reward(seen):
+            yield _all_alike(seen)
         elif seen.figure("unmasked") == seen.figure("picked") == looks:
             yield _no_ends(seen)
 
@@ -55,6 +58,27 @@ def _no_action(seen: Evidence) -> Finding:
         "Which action brought which reward is lost, and the values of the others are never learned.",
         "Pick the value of the action taken: net(state).gather(1, action.unsqueeze(1)).squeeze(1). The maximum belongs in the "
         "target only.",
+    )
+
+
+def _one_reward(seen: Evidence) -> bool:
+    """Whether every transition brought the same reward, for going on. (One for each step may be a cost until an end that has not
+    been reached yet.)
+    """
+    return seen.figure("low") == seen.figure("high") > 0 and seen.figure("rewards") >= limits.ONE_REWARD
+
+
+def _all_alike(seen: Evidence) -> Finding:
+    reward, discount = seen.figure("high"), seen.figure("discount")
+    end = f"{number(reward / (1 - discount), 3)}, which is {number(reward, 3)} / (1 - {discount:g})"
+    return _finding(
+        seen,
+        "warning",
+        f"Each of {int(seen.figure('rewards')):,} transitions looked at brought the reward {number(reward, 3)}, and the targets "
+        f"of {seen.where[0]} are this + {discount:g} * (value of the next state) for every one: nothing marks the ends of "
+        "episodes.",
+        f"Then all actions in all states are worth the same, {end}: only that nothing follows an end makes a difference.",
+        "Let nothing follow an end: target = reward + gamma * (1 - done) * next_value, with done stored for each transition.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lettrine.health import limits_wiring as limits
-from lettrine.health.checks.reading import listed
+from lettrine.health.checks.reading import listed, number
 from lettrine.health.checks.reference import looked_at
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
@@ -18,7 +18,8 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
     """The loss of a policy that trains a value too, or whose clip holds no step back.
 
     Measured: Whether what weights the log-probabilities of drawn actions has a graph to parameters; which of the clipped and the
-        free ratio of probabilities the loss keeps; whether the returns of an episode are sums of the rewards before a step.
+        free ratio of probabilities the loss keeps; whether the ratio stays 1 while the probabilities change; whether the returns
+        of an episode are sums of the rewards before a step.
     Formula: loss = -mean(log_prob * advantage), with the advantage a constant. Clipped: -mean(min(ratio * advantage,
         clip(ratio) * advantage)).
     """
@@ -26,6 +27,7 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
         if seen.figure("looks") >= max(limits.WEIGHTS_LOOKS, seen.figure("drawn") / 2):
             yield _trained_weights(seen)
     yield from _unclipped(trace)
+    yield from _never_old(trace)
     yield from _forwards(trace)
     looked_at(trace)
 
@@ -69,6 +71,30 @@ def _unclipped(trace: Trace) -> Iterator[Finding]:
             remedy="Take the minus outside of the minimum: loss = -torch.min(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * "
             "advantage).mean(); or, with the minus inside, take the maximum.",
             reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
+        )
+
+
+def _never_old(trace: Trace) -> Iterator[Finding]:
+    """Old probabilities that are those of the present policy."""
+    for seen in trace.seen("old probabilities"):
+        if seen.figure("changed") < limits.OLD_LOOKS:
+            continue
+        yield Finding(
+            id="policy-loss",
+            severity="warning",
+            where=(),
+            steps=seen.steps,
+            value=seen.figure("changed"),
+            limit=float(limits.OLD_LOOKS),
+            message="The ratio of new and old probabilities, which is clipped, is 1 for all actions at "
+            f"{int(seen.figure('looks'))} looks. At {int(seen.figure('changed'))} of them the same actions had been trained on "
+            f"before, and their log-probabilities had changed since by {number(seen.figure('apart'))} on average: the old "
+            "ones are computed anew.",
+            why="The clip is to stop the policy from moving far from the one that acted. A ratio to itself is always 1, and "
+            "nothing is ever stopped.",
+            remedy="Keep the log-probabilities of the time when the actions were drawn, under torch.no_grad(), and use these in "
+            "all rounds over the same actions: ratio = (log_prob - kept_log_prob).exp().",
+            reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 6",
         )
 
 

@@ -22,7 +22,8 @@ def value_target(trace: Trace) -> Iterator[Finding]:
         ends keeps the value of the next state, and whether there is one; whether the next states are the very rows whose values
         are trained; and whether the trained value is that of the action taken, or the largest.
     Formula: target = reward + gamma * (1 - done) * value(next state), without a graph. A mask that keeps
-        {ENDS_KEPT:.0%} of the next states or less is turned round.
+        {ENDS_KEPT:.0%} of the next states or less is turned round. Without a mask, and with one positive reward in all of
+        {ONE_REWARD} transitions or more, every value tends to reward / (1 - gamma).
     """
     yield from _chased(trace)
     yield from _ends(trace)

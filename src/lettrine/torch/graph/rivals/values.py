@@ -7,7 +7,8 @@ where: the network whose answers are trained. figures: "looks" with such targets
 rows whose values are trained; "alike": at which all of those rows were one row; "unpicked": the trained value is the largest of
 the answers, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
 the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
-multiplied by. moved: 1 if the rows at two looks differed.
+multiplied by. moved: 1 if the rows at two looks differed. "low", "high": the least and the largest number that was added to a
+next value, "rewards" how many were.
 
 Values are followed by the memory they lie in, since detaching is not noted. What a target takes from an answer by a function that
 is not linear is no value of a next state: an overlap with the box that was foretold, for example.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Final
 
 import torch
@@ -35,10 +36,15 @@ _BEST: Final = frozenset(("max", "amax"))
 _PICKING: Final = frozenset(("gather", "take_along_dim"))
 _ADDING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__".split())  # noqa: SIM905
 _FACTORS: Final = frozenset("mul multiply __mul__ __rmul__ mul_ __imul__".split())  # noqa: SIM905
-_FILLS: Final = frozenset("masked_fill masked_fill_ __setitem__ where".split())  # noqa: SIM905
+_FILLS: Final = frozenset(
+    """masked_fill masked_fill_ __setitem__ where index_put index_put_ index_fill index_fill_ index_copy index_copy_ scatter
+    scatter_ masked_scatter masked_scatter_ cat concat concatenate hstack stack pad""".split()  # noqa: SIM905
+)
+"""They may put a 0 in the place of what follows an end."""
 _SHAPING: Final = frozenset("squeeze unsqueeze view reshape flatten __getitem__ float".split())  # noqa: SIM905
 _BENDING: Final = frozenset("sigmoid exp softmax log_softmax softplus log square pow __pow__ sqrt".split())  # noqa: SIM905
-_MOVING: Final = frozenset(("roll", "cat"))
+_MOVING: Final = frozenset("roll flip cat concat concatenate hstack stack pad".split())  # noqa: SIM905
+"""Rows come to other places, as where the next value of an episode is that of the row below."""
 _BACK: Final = 8  # calls followed from a loss to the network
 _DISCOUNTS: Final = (0.5, 1.0)  # no discount is lower; 1 is none
 _ROWS: Final = 4  # of a batch: fewer may be alike by chance
@@ -47,7 +53,7 @@ _ROWS: Final = 4  # of a batch: fewer may be alike by chance
 @dataclass(frozen=True)
 class _Value:
     """What became of a network's answer. asked: the rows that the network was given. mixed: the data that were added had been
-    multiplied by a number, as in a mean of a target and an answer.
+    multiplied by a number, as in a mean of a target and an answer. rewards: what was added first.
     """
 
     asked: Tensor | None
@@ -56,7 +62,7 @@ class _Value:
     masked: bool = False
     added: bool = False
     mixed: bool = False
-    others: bool = False  # its rows are not those that were asked: they were moved, or some were picked
+    rewards: Tensor | None = None
 
 
 @dataclass
@@ -69,6 +75,9 @@ class _Count:
     picked: int = 0
     rows: int = 0
     moved: int = 0
+    rewards: int = 0
+    low: float = inf
+    high: float = -inf
 
 
 @reader
@@ -108,12 +117,15 @@ class Values:
         count.unpicked += best
         count.picked += value.picked
         count.unmasked += not value.masked
+        if value.rewards is not None:
+            count.rewards += value.rewards.numel()
+            count.low, count.high = min(count.low, float(value.rewards.min())), max(count.high, float(value.rewards.max()))
         if rows is None or not readable(rows):
             return
         count.rows = len(rows) if rows.ndim > 1 else 1
         first = self._first.setdefault(root.name, rows.detach().clone())
         count.moved |= not _equal(first, rows)
-        if count.rows >= _ROWS and value.asked is not None and not value.others and _equal(value.asked, rows):
+        if count.rows >= _ROWS and value.asked is not None and _equal(value.asked, rows):
             count.same += 1
             count.alike += _equal(rows, rows[:1].expand_as(rows))
 
@@ -146,16 +158,10 @@ def _followed(look: Look) -> dict[int, _Value]:
         after = _after(call, known, given, data)
         if call.name in _ADDING and any(memory(each) in weighed for each in data):
             after = replace(after, mixed=True)
-        if call.name in _MOVING or (given and _fewer(call, given[0])):
-            after = replace(after, others=True)
+        if call.name in _MOVING or len({each.shape[:1] for each in (*results[:1], *given[:1])}) > 1:
+            after = replace(after, asked=None)
         values.update((memory(each), after) for each in places)
     return values
-
-
-def _fewer(call: FunctionCall, given: Tensor) -> bool:
-    """Whether a call picked some of the rows."""
-    result = call.result
-    return call.name == "__getitem__" and isinstance(result, Tensor) and given.shape[:1] != result.shape[:1]
 
 
 def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Tensor]) -> _Value:
@@ -169,7 +175,7 @@ def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Te
         discount = next((each for each in numbers if _DISCOUNTS[0] <= each < _DISCOUNTS[1]), value.discount)
         return replace(value, masked=value.masked or bool(data), discount=discount)
     if call.name in _ADDING and data:
-        return replace(value, added=True)
+        return replace(value, added=True, rewards=data[0] if value.rewards is None else value.rewards)
     return value
 
 
