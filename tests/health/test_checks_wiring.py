@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from paper import FACTS, MODULES, STEPS, found, make_trace, outcome, the
+from paper import FACTS, MODULES, STEPS, found, losses, make_trace, outcome, the
 
 from lettrine.health.trace import KEPT, ModuleInfo, NonFinite
 
@@ -97,6 +97,8 @@ def test_norm_statistics():
         "not run",
         "running statistics need time to follow: 3000 steps with this momentum",
     )
+    little = replace(slow, dev=losses([0.02] * 3), loss=losses(np.full(200, 0.001)))
+    assert the(little, "norm-statistics").severity == "info"  # 0.02 is 1 % of guessing
     keras = replace(slow, facts=replace(slow.facts, notes={"momentum": KEPT}))
     assert "Lower batch norm's momentum from 0.999 to 0.98 or beyond" in the(keras, "norm-statistics").remedy
     assert outcome(make_trace(), "norm-statistics") == ("not applicable", "no batch norm")

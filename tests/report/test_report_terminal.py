@@ -46,11 +46,24 @@ def test_numbers_that_are_none() -> None:
 
 def test_names_lose_what_could_move_the_cursor_or_turn_the_text() -> None:
     assert clean("a\x1b[31mb\x00\x7f\u202ec\n\td\ud800\ufffe\U0001ffff") == "a[31mbc  d"
-    assert short("encoder.layers.11.attention.output", 30) == "e.layers.11.attention.output"
-    assert short("encoder.layers.11.attention.output", 20) == "e.l.11.a.output"
-    assert len(short("x" * 100, 20)) == 20
-    assert labels(["net.block.0.linear", "net.out", "net.block.0.attention"], 18) == ["n.b.0.linear", "n.out", "n.b.0.attention"]
-    assert labels(["a.xxxxxxxxxxxxxxxxxxxx.b", "a.xxxxxxxxxyxxxxxxxxxx.b"], 10)[1].endswith(" (2)")
+
+
+def test_a_shortened_name_can_be_searched_for() -> None:
+    name = "encoder.layers.11.attention.output"
+    assert short(name, 34) == name
+    assert short(name, 30) == "…layers.11.attention.output"
+    assert short(name, 20) == "…11.attention.output"
+    assert short(name, 3) == "…utput"  # no part of it fits
+    assert short("x" * 100, 60) == "x" * 100
+    assert labels(["net.block.0.linear", "net.out", "net.block.0.attention"], 18) == [
+        "net.block.0.linear",
+        "net.out",
+        "…block.0.attention",
+    ]
+    blocks = [f"bert.encoder.layer.{n}.intermediate.intermediate_act_fn" for n in (0, 11)]
+    assert labels(blocks, 24) == ["…0.intermediate.intermediate_act_fn", "…11.intermediate.intermediate_act_fn"]
+    assert labels(["left.0.act", "right.0.act"], 6) == ["left.0.act", "right.0.act"]
+    assert labels(["fc", "fc"], 10) == ["fc", "fc (2)"]
 
 
 def test_spread_keeps_first_and_last() -> None:
@@ -134,7 +147,8 @@ def test_the_report_fits_the_screen_without_cutting_a_figure(width: int) -> None
     update = report.trace.parameter("encoder.blocks.layers.4.weight", "update_data")[-1]
     row = next(each for each in shown.splitlines() if each.split(" ")[0].endswith(".4"))
     assert number(update) in row
-    assert ("kind" in shown) == (width >= 80)
+    assert ("kind" in shown) == (width > 80)
+    assert ("encoder.blocks.layers.4" in shown) == (width >= 80)
 
 
 def test_a_finding_on_one_line() -> None:

@@ -1,4 +1,4 @@
-"""Two processes that train together: this one is rank 0, the other lives as long as the module of tests that asks for it."""
+"""Processes that train together: this one is rank 0, the others live as long as the module of tests that asks for them."""
 
 from __future__ import annotations
 
@@ -15,50 +15,57 @@ from torch import distributed
 
 
 class Both(Protocol):
-    """Calls a function of the rank and more on both ranks at once, and returns what it gave on rank 0 and on rank 1."""
+    """Calls a function of the rank and more on all ranks at once, and returns what it gave on each."""
 
-    def __call__(self, function: Callable[..., Any], *args: Any) -> tuple[Any, Any]: ...
+    def __call__(self, function: Callable[..., Any], *args: Any) -> tuple[Any, ...]: ...
 
 
-def _join(rank: int, store: Path) -> None:
+def _join(rank: int, size: int, store: Path) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    wait = timedelta(seconds=60)
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=wait)
 
 
-def _second(store: Path, pipe: Any) -> None:
-    """What the other process does."""
-    _join(1, store)
+def _another(rank: int, size: int, store: Path, pipe: Any) -> None:
+    """What another process does."""
+    _join(rank, size, store)
     while (job := pipe.recv()) is not None:
         function, args = job
         try:
-            pipe.send((function(1, *args), ""))
+            pipe.send((function(rank, *args), ""))
         except BaseException:  # noqa: BLE001  told by the first process
             pipe.send((None, traceback.format_exc()))
     distributed.destroy_process_group()
 
 
 @contextmanager
-def two_ranks(folder: Path) -> Iterator[Both]:
-    """Two processes over gloo."""
+def two_ranks(folder: Path, size: int = 2) -> Iterator[Both]:
+    """Processes over gloo, two unless more are asked for."""
     context = multiprocessing.get_context("spawn")
-    near, far = context.Pipe()
-    other = context.Process(target=_second, args=(folder / "store", far), daemon=True)
-    other.start()
+    pipes, others = [], []
+    for rank in range(1, size):
+        near, far = context.Pipe()
+        pipes.append(near)
+        others.append(context.Process(target=_another, args=(rank, size, folder / "store", far), daemon=True))
+        others[-1].start()
     threads = torch.get_num_threads()
-    _join(0, folder / "store")
+    _join(0, size, folder / "store")
 
-    def both(function: Callable[..., Any], *args: Any) -> tuple[Any, Any]:
-        near.send((function, args))
+    def both(function: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
+        for pipe in pipes:
+            pipe.send((function, args))
         first = function(0, *args)
-        second, error = near.recv()
-        assert not error, error
-        return first, second
+        told = [pipe.recv() for pipe in pipes]
+        assert not any(error for _, error in told), [error for _, error in told]
+        return first, *(result for result, _ in told)
 
     try:
         yield both
     finally:
-        near.send(None)
+        for pipe in pipes:
+            pipe.send(None)
         distributed.destroy_process_group()
         torch.set_num_threads(threads)
-        other.join(10)
-        other.kill()
+        for other in others:
+            other.join(10)
+            other.kill()

@@ -22,6 +22,7 @@ NORM_PLACES_GAP: Final = (
 NORM_PLACES_RATIO: Final = 4.0  # of their variances
 NORM_PLACES_LOOKS: Final = 2
 MOVED_FITTED: Final = 0.5  # standard deviations between held-out inputs and the statistics that fit them
+NORM_HARMLESS: Final = 0.05  # of the loss of guessing, below which eval mode does no harm; a healthy Keras net had 0.01
 NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below it show that the statistics fit
 
 MASK_LOOKS: Final = 2  # looks with an inverted mask

@@ -15,6 +15,7 @@ from lettrine.report.words import clean, labels
 CAPTION: Final = 20  # height of the words above a row
 GHOST: Final = [3, 3]
 LETTERS: Final = 60  # letters that fit on a line of a chart
+BESIDE_AXIS: Final = 52  # the same, where the chart has an axis at its left
 TIDY: Final = (
     "datum.value != 0 && (abs(datum.value) < 0.001 || abs(datum.value) >= 100000) "
     "? format(datum.value, '.0e') : format(datum.value, ',~r')"
@@ -76,9 +77,12 @@ def captions(base: Plot) -> list[Plot]:
     return [left, right.called("remarks")]
 
 
-def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Names for rows of (name, kind, remark): short enough for the remark on the same line, with the kind where it fits."""
-    room = LETTERS - max((len(remark) for _, _, remark in rows), default=0)
+def row_titles(rows: Sequence[tuple[str, str, str]], letters: int = LETTERS) -> list[str]:
+    """Names for rows of (name, kind, remark): short enough for the remark on the same line, with the kind where it fits.
+
+    letters: that fit on a line.
+    """
+    room = letters - max((len(remark) for _, _, remark in rows), default=0)
     names = labels([name for name, _, _ in rows], max(room, 12))
     kinds = [clean(kind) for _, kind, _ in rows]
     return [f"{name} {kind}" if kind and len(name) + len(kind) < room else name for name, kind in zip(names, kinds, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lettrine.health.trace import Trace
 from lettrine.report.beside import ALONE, Beside, frames, walked
 from lettrine.report.chart import Values, by, channel, plot
-from lettrine.report.draw import CAPTION, captions, finish, hint, ink, nothing, row_titles
+from lettrine.report.draw import CAPTION, LETTERS, captions, finish, hint, ink, nothing, row_titles
 from lettrine.report.images import png_url
 from lettrine.report.kinds import module_kinds
 from lettrine.report.picking import Floats, ends, gradient_row, middle, output_row
@@ -30,6 +30,8 @@ MISSING: Final = (140, 135, 124, 70)  # red, green, blue, alpha of a figure that
 BAND: Final = (26, 110)  # least and greatest height of a band
 ROW: Final = 3  # height of a layer in a band, if there is room
 BANDS: Final = 14
+OUTSIDE: Final = "outside the blocks"
+ROOM: Final = 12  # letters at the end of a band's line
 HINTS: Final = 600  # most rows of one picture that show their figures under the pointer
 
 
@@ -72,10 +74,14 @@ def bands_of(trace: Trace, figure: Callable[[str], Floats], focus: AbstractSet[s
         rows = {name: figure(name) for name in members if roles[name] not in {"norm", "dropout"}}
         rows = {name: row for name, row in rows.items() if ends(row) is not None}
         if rows:
-            bands.append(
-                Band(title or ", ".join(rows), cls, tuple(rows), np.stack(list(rows.values())), bool(focus & rows.keys()))
-            )
+            bands.append(Band(title or _listed(rows), cls, tuple(rows), np.stack(list(rows.values())), bool(focus & rows.keys())))
     return spread(bands, BANDS, [i for i, band in enumerate(bands) if band.marked])
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The names of the layers outside the blocks, if they fit on a line."""
+    joined = ", ".join(names)
+    return joined if len(joined) <= LETTERS - ROOM else OUTSIDE
 
 
 def over_median(table: Floats) -> Floats:

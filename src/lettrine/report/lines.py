@@ -53,8 +53,8 @@ def depth_lines(
     room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
     scale = {"domain": [min(seen) - room, max(seen) + room], "nice": False} if room > 0 else {"zero": False}
     legend = {
-        "columns": 2 if max(map(len, names), default=0) > 14 else 3,
-        "labelLimit": 180,
+        "columns": 3 - sum(max(map(len, names), default=0) > most for most in (14, 26)),
+        "labelLimit": 320,
         "symbolType": "stroke",
         "symbolOpacity": 1,
     }

@@ -49,7 +49,7 @@ def profile(
 
     names: of the first and the last, or of the last alone. reference: the value at which a line is drawn. steps: of `Row.walk`.
     """
-    order = labels([row.name for row in rows], 22)
+    order = labels([row.name for row in rows], 30)
     marks = Marks(log=log, form=form)
     values: Values = []
     for row, label in zip(rows, order, strict=True):
@@ -60,7 +60,7 @@ def profile(
         return nothing("None of these figures was recorded.")
     seen = [v["value"] for v in (*values, *ghosts)] + ([] if reference is None else [reference])
     x = log_axis("value:Q", seen, axis) if log else linear_axis("value:Q", seen, axis, form)
-    y = channel("layer:N", scale={"domain": order}, axis={"title": None, "labelColor": LIGHT["ink"], "labelLimit": 170})
+    y = channel("layer:N", scale={"domain": order}, axis={"title": None, "labelColor": LIGHT["ink"], "labelLimit": 280})
     layers = []
     if reference is not None:
         layers.append(plot([{"value": reference}]).mark("rule", color=LIGHT["rule"], strokeDash=[3, 3]).encode(**by(x="value:Q")))

@@ -12,7 +12,7 @@ import numpy as np
 
 from lettrine.report.beside import frames, heights, places
 from lettrine.report.chart import Values, by, channel, plot
-from lettrine.report.draw import CAPTION, TIDY, captions, finish, hint, ink, nothing, row_titles, step_colours
+from lettrine.report.draw import BESIDE_AXIS, CAPTION, TIDY, captions, finish, hint, ink, nothing, row_titles, step_colours
 from lettrine.report.kinds import Kind
 from lettrine.report.profiles import Marks, Row, log_ends, log_ticks
 from lettrine.report.summary import midmost
@@ -105,7 +105,7 @@ def strands(
     top = len(shown) * PANEL
     for i, row in enumerate(reversed(single)):
         drawing.words(row.name, "", changed((row.first, row.last), names, marks), top + i * CAPTION, row.marked)
-    titles = row_titles([(text["name"], text["cls"], text["remark"]) for text in drawing.texts])
+    titles = row_titles([(text["name"], text["cls"], text["remark"]) for text in drawing.texts], BESIDE_AXIS)
     texts = [text | {"name": title} for text, title in zip(drawing.texts, titles, strict=True)]
     lines = [rules(feet[:-1], 0, "line")] if len(feet) > 1 else []
     lines += [] if reference is None else [rules(feet, scale.place(reference), "rule", strokeDash=[3, 3])]

@@ -68,7 +68,9 @@ class View:
 
 
 def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
-    """One row for each module, at the last sampled step. A narrow screen drops kinds and means, then shortens names."""
+    """One row for each module, at the last sampled step. Where whole names leave no room, kinds are dropped, then means, and
+    then names are shortened.
+    """
     kept = rows if len(rows) <= ROWS else [*rows[: ROWS // 2], *rows[-(ROWS - ROWS // 2) :]]
     columns = {
         "mean": [number(row.mean) for row in kept],
@@ -79,12 +81,16 @@ def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
         "update:data": [number(row.update_data) for row in kept],
     }
     kinds = [short(row.kind, 18) for row in kept]
-    if room(width, [*columns.items(), ("kind", kinds)]) < LEAST_NAME:
+    longest = max(LEAST_NAME, wide([clean(row.name) for row in kept]))
+    if room(width, [*columns.items(), ("kind", kinds)]) < longest:
         kinds = []
-    if room(width, columns.items()) < LEAST_NAME:
+    if room(width, columns.items()) < longest:
         del columns["mean"]
     texts = {"kind": kinds, **columns} if kinds else columns
-    names = labels([row.name for row in kept], max(LEAST_NAME, min(40, room(width, texts.items()))))
+    split = [row.name.rpartition(f" {TIMES} ") for row in kept]
+    heads = [head + times for head, times, _ in split]
+    left = max(LEAST_NAME, room(width, texts.items()) - max(map(len, heads)))
+    names = [head + name for head, name in zip(heads, labels([name for *_, name in split], left), strict=True)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
     table.add_column("module", no_wrap=True)
     for heading, cells in texts.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -26,37 +27,43 @@ def hidden(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
 
 
-def short(name: str, most: int, outer: int | None = None) -> str:
-    """The name, cleaned and at most `most` characters long.
-
-    Outer parts are cut to their first letter, as in e.l.11.attention; numbers stay whole. If that is not enough, the middle is
-    left out. outer: how many parts to cut; None for as many as needed.
+def short(name: str, most: int) -> str:
+    """The name, cleaned, and if it is longer than that, only its last parts, such as …attention.self.query: what is left can be
+    searched for. The last part is whole in any case, unless it is longer than twice that.
     """
     name = clean(name)
     parts = name.split(".")
-    for i, part in enumerate(parts[:-1][:outer]):
-        if outer is None and len(name) <= most:
-            break
-        parts[i] = part if part.isdigit() else part[:1]
-        name = ".".join(parts)
-    if len(name) <= most:
-        return name
-    tail = (most - 1) * 3 // 5
-    return f"{name[: most - 1 - tail]}…{name[-tail:]}"
+    while len(name) > most and len(parts) > 1:
+        parts = parts[1:]
+        name = f"…{'.'.join(parts)}"
+    return name if len(name) <= 2 * most else f"…{name[1 - 2 * most :]}"
 
 
 def labels(names: Sequence[str], most: int) -> list[str]:
-    """`short` names, all cut alike. A number tells two apart that became the same."""
-    deepest = max((name.count(".") for name in names), default=0)
-    enough = (k for k in range(deepest + 1) if all("…" not in short(name, most, k) for name in names))
-    outer = next(enough, deepest)
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        label = short(name, most, outer)
-        seen[label] = seen.get(label, 0) + 1
-        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    """`short` names. Of those that became the same, parts are left in until they differ."""
+    result = [short(name, most) for name in names]
+    alike: dict[str, list[int]] = {}
+    for place, label in enumerate(result):
+        alike.setdefault(label, []).append(place)
+    for places in alike.values():
+        parts = [clean(names[place]).split(".") for place in places]
+        kept = telling(parts)
+        for place, each in zip(places, parts, strict=True):
+            if kept:
+                result[place] = f"{'…' * (kept < len(each))}{'.'.join(each[-kept:])}"
+    seen = Counter[str]()
+    for place, label in enumerate(result):
+        seen[label] += 1
+        result[place] = label if seen[label] == 1 else f"{label} ({seen[label]})"
     return result
+
+
+def telling(names: Sequence[Sequence[str]]) -> int:
+    """How many of their last parts tell these names apart; 0 if there is nothing to tell apart."""
+    different = len({tuple(each) for each in names})
+    if different == 1:
+        return 0
+    return next(kept for kept in range(1, max(map(len, names)) + 1) if len({tuple(each[-kept:]) for each in names}) == different)
 
 
 def number(value: float) -> str:

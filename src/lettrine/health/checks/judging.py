@@ -22,6 +22,7 @@ _EAGERLY: Final = (
 def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
     """Reasons why the network cannot be called healthy, as half sentences; empty if it can. broken: checks that failed."""
     reasons = [f"the check {name} broke" for name in broken]
+    reasons += filter(None, [trace.facts.notes.get("captured")])
     if trace.facts.errors:
         reasons.append("the health check itself met an error")
     taken = steps_taken(trace)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lettrine.torch.capture.catalogue import is_compiled
+from lettrine.torch.capture.graphs import times_captured
 from lettrine.torch.private import apart, forced_eager
 
 T = TypeVar("T")
@@ -68,12 +69,18 @@ class Visible:
         self.step_seen = self.step_compiled = False
         self.model_compiled = is_compiled(model) and not forced_eager()
         self._traced = times_traced()
+        self._captured = times_captured()
         self._unseen = 0  # losses handed over after something was traced and before a step was seen
 
     @property
     def compiled(self) -> str:
         """What is compiled and so cannot be seen: "step", "model", or "" for nothing."""
         return "step" if self.step_compiled else "model" if self.model_compiled else ""
+
+    @property
+    def captured(self) -> bool:
+        """Whether a CUDA graph was captured."""
+        return times_captured() > self._captured
 
     @property
     def blind(self) -> bool:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lettrine.health.parts import CAP, Values, picks, stride
+from lettrine.torch.capture.graphs import being_captured
 from lettrine.torch.private import in_transform
 
 
@@ -146,7 +147,7 @@ def measurable(tensor: Tensor) -> bool:
         and tensor.numel() > 0
         and not tensor.is_meta
         and not in_transform(tensor)
-        and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+        and not (tensor.is_cuda and being_captured())
     )
 
 

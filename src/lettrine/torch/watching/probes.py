@@ -12,6 +12,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts
 from lettrine.torch.capture.compiled import Visible
 from lettrine.torch.capture.entrances import Entrances
+from lettrine.torch.capture.graphs import ADVICE
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.looker import Looker
 from lettrine.torch.capture.losses import LossProbe
@@ -58,5 +59,6 @@ class Probes:
         known = replace(known, source="torch", batch_size=self.modules.batch_size)
         facts = run_facts(self.losses.facts(known, classes), self.model, self.optimisers)
         notes: dict[str, Any] = {"compiled": self.visible.compiled} if self.visible.compiled else {}
+        notes |= {"captured": ADVICE} if self.visible.captured else {}
         notes |= {"functions": "not noted"} if self.looker.blind else {}
         return replace(facts, notes={**facts.notes, **notes})

@@ -15,6 +15,7 @@ from lettrine.health.limits_wiring import STEPLESS_ROUNDS
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Trace
 from lettrine.torch.capture.copies import local, measurable
+from lettrine.torch.capture.graphs import ADVICE
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.sharding import shards
 from lettrine.torch.capture.weight_copies import WeightCopies
@@ -92,10 +93,11 @@ class Record:
         trace = trace if self._earlier is None else joined(self._earlier, trace)
         if not len(trace.steps):
             reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
+            captured = f". Besides, {ADVICE}" if self._probes.visible.captured else ""
             raise HealthError(
                 "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
                 "steps, and the model that is called, not one compiled from it; a network that is only evaluated cannot be "
-                f"judged{self._moved_by_another()}{reason}"
+                f"judged{self._moved_by_another()}{captured}{reason}"
             )
         return trace
 

@@ -22,6 +22,7 @@ from lettrine.health.checks.reading import (
     span,
     usable,
 )
+from lettrine.health.checks.reference import guess_of
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.wiring.modes import held_out_beside, modes_in_part
 from lettrine.health.checks.wiring.moved import moved_statistics
@@ -148,7 +149,9 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     steps = span(trace, mask)
     held_out, level = held_out_beside(trace)
     # Where the held-out inputs are of another scale, the held-out loss says nothing of the statistics.
-    worse = held_out > limits_wiring.NORM_HELD_OUT * level and rescaled(trace) is None
+    # Where it is next to nothing, neither do their ratios say anything.
+    harmless = held_out <= limits_wiring.NORM_HARMLESS * guess_of(trace)
+    worse = held_out > limits_wiring.NORM_HELD_OUT * level and not harmless and rescaled(trace) is None
     wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
     behind = momentum < wanted  # statistics that had no time to change
     if behind and trace.facts.notes.get("training") == GOES_ON:
@@ -171,7 +174,7 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             gap > limits_wiring.NORM_PLACES_GAP + noise
             or max(ratio, 1 / ratio if ratio > 0 else inf) > limits_wiring.NORM_PLACES_RATIO
         )
-        fine = held_out <= limits_wiring.NORM_HELD_OUT * level
+        fine = harmless or held_out <= limits_wiring.NORM_HELD_OUT * level
         start = (
             f" {share((1 - momentum) ** steps[1])} of what they hold is still the start, mean 0 and variance 1." if behind else ""
         )

@@ -1,0 +1,168 @@
+"""Optimisers of other kinds: a quantised state, schedule-free weights, steps inside of the backward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import batches, mlp
+
+from lettrine import health
+
+STEPS = 40
+
+
+class EightBits(torch.optim.Optimizer):
+    """Adam whose moments are kept as int8 with a scale, as in bitsandbytes."""
+
+    def __init__(self, parameters: Any, lr: float = 3e-3) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.99)})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # noqa: ARG002
+        for group in self.param_groups:
+            for p in group["params"]:
+                state, g = self.state[p], p.grad
+                if not state:
+                    state["state1"], state["scale"] = torch.zeros_like(p, dtype=torch.int8), torch.tensor(1.0)
+                moment = 0.9 * state["state1"].float() * state["scale"] + 0.1 * g
+                state["scale"] = moment.abs().max() / 127 + 1e-12
+                state["state1"] = (moment / state["scale"]).round().to(torch.int8)
+                p.sub_(group["lr"] * moment / (moment.abs().mean() + 1e-8))
+
+
+class ScheduleFree(torch.optim.Optimizer):
+    """SGD by Defazio et al. 2024, as in `schedulefree`: in training the weights are between two sequences, and `eval` puts their
+    average in place.
+    """
+
+    def __init__(self, parameters: Any, lr: float = 0.3) -> None:
+        super().__init__(parameters, {"lr": lr, "k": 0, "train_mode": True})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # noqa: ARG002
+        for group in self.param_groups:
+            share = 1 / (group["k"] + 1)
+            for p in group["params"]:
+                z = self.state[p].setdefault("z", p.clone())
+                p.lerp_(z, share).add_(p.grad, alpha=group["lr"] * (0.9 * (1 - share) - 1))
+                z.sub_(p.grad, alpha=group["lr"])
+            group["k"] += 1
+
+    @torch.no_grad()
+    def turn(self, *, train: bool) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.lerp_(self.state[p]["z"], 0.1 if train else 1 - 1 / 0.9)
+
+
+def train(model: nn.Module, optimiser: Any, watch: health.Watch | None) -> list[float]:
+    losses = []
+    for step, (x, y) in enumerate(batches(STEPS)):
+        loss = functional.cross_entropy(model(x), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+        if watch is not None:
+            watch.loss(loss)
+        if isinstance(optimiser, ScheduleFree) and step % 10 == 9:
+            optimiser.turn(train=False)
+            model.eval()
+            with torch.no_grad():
+                model(x)
+            model.train()
+            optimiser.turn(train=True)
+    return losses
+
+
+@pytest.mark.parametrize("kind", [EightBits, ScheduleFree])
+def test_their_steps_are_measured_and_not_changed(kind: Any) -> None:
+    ends, watch, told = [], None, []
+    for watched in (True, False):
+        torch.manual_seed(0)
+        model = mlp()
+        optimiser = kind(model.parameters())
+        if watched:
+            with health.watch(model, optimiser, every=1) as watch:
+                told = train(model, optimiser, watch)
+        else:
+            train(model, optimiser, None)
+        ends.append([each.detach().clone() for each in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+    assert watch is not None
+    trace = watch.trace()
+    assert trace.facts.errors == ()
+    assert trace.facts.optimiser == kind.__name__
+    assert trace.steps.tolist() == list(range(STEPS))
+    np.testing.assert_allclose(trace.loss.mean, told, rtol=1e-6)
+    assert (trace.parameter("0.weight", "update_data") > 0).all()
+    assert not [each for each in watch.report().findings if each.severity != "info"]
+
+
+def within_backward(model: nn.Module, watch: health.Watch | None) -> None:
+    """Each parameter has an optimiser of its own, which steps as soon as the gradient is there and frees it."""
+    own = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def hook(p: Tensor) -> None:
+        own[p].step()
+        own[p].zero_grad()
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(hook)
+    for x, y in batches(STEPS):
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        if watch is not None:
+            watch.step()
+            watch.loss(loss)
+
+
+@pytest.mark.parametrize("every", [1, None])
+def test_steps_inside_of_the_backward_pass(every: int | None) -> None:
+    """Given no optimiser, a watch is told of each step."""
+    ends, watch = [], None
+    for watched in (True, False):
+        torch.manual_seed(0)
+        model = mlp()
+        if watched:
+            with health.watch(model, None, every=every) as watch:
+                within_backward(model, watch)
+        else:
+            within_backward(model, None)
+        ends.append([each.detach().clone() for each in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+    assert watch is not None
+    trace = watch.trace()
+    assert trace.facts.errors == ()
+    assert len(trace.loss.step) == STEPS
+    assert np.isfinite(trace.gradient("0", "std")).all()
+    assert not [each for each in watch.report().findings if each.severity != "info"]
+
+
+@pytest.mark.parametrize("every", [1, None])
+def test_optimisers_that_step_inside_of_the_backward_pass_are_one_step_together(every: int | None) -> None:
+    torch.manual_seed(0)
+    model = mlp()
+    own = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def hook(p: Tensor) -> None:
+        own[p].step()
+        own[p].zero_grad()
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(hook)
+    with health.watch(model, list(own.values()), every=every) as watch:
+        for x, y in batches(STEPS):
+            loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            watch.loss(loss)
+    trace = watch.trace()
+    assert trace.facts.errors == ()
+    assert len(trace.loss.step) == STEPS
+    assert (trace.parameter("0.weight", "update_data")[1:] > 0).all()
+    assert not [each for each in watch.report().findings if each.severity != "info"]
