@@ -117,8 +117,7 @@ def widths_squashed_in_training_alone(doctor: Doctor, seed: int, cured: bool) ->
 
 
 @fault(
-    kind="target-rows",
-    also=("shuffled-targets",),
+    kind="shuffled-targets",
     project="fire717/movenet.pytorch",
     source="github.com/fire717/movenet.pytorch/issues/2",
 )
@@ -234,7 +233,7 @@ def a_goal_that_moves_with_its_follower(doctor: Doctor, seed: int, cured: bool) 
 
 @fault(
     kind="gradient-scale",
-    also=("clip-before-unscale", "learning-rate-too-high"),
+    also=("learning-rate-too-high",),
     project="taesunwhang/UMS-ResSel",
     source="github.com/taesunwhang/UMS-ResSel/issues/3",
 )

@@ -84,7 +84,6 @@ class Matcher(nn.Module):
 @fault(
     kind="norm-statistics",
     where="encode",
-    also=("shared-norm", "batch-mixing"),
     project="magicleap/SuperGluePretrainedNetwork",
     source="github.com/magicleap/SuperGluePretrainedNetwork/issues/77",
 )

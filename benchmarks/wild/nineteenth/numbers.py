@@ -158,7 +158,7 @@ def right_for_a_while_and_then_never(doctor: Doctor, seed: int, cured: bool) -> 
 
 @fault(
     kind="activation-scale",
-    also=("initial-loss", "gradient-scale", "input-scale"),
+    also=("initial-loss", "gradient-scale"),
     project="sufeidechabei/graphnets_gcn",
     source="github.com/sufeidechabei/graphnets_gcn/issues/1",
 )
@@ -251,4 +251,4 @@ def days_and_amounts_as_they_come(doctor: Doctor, seed: int, cured: bool) -> Sco
     with torch.no_grad():
         said = model(rows.held_x)
     before = said[rows.held_y == 1][:, None] > said[rows.held_y == 0]
-    return above(before.float().mean() if math.isfinite(said.sum()) else math.nan, 0.69)
+    return above(before.float().mean() if math.isfinite(said.sum()) else math.nan, 0.735)

@@ -192,7 +192,7 @@ def a_dict_of_layers_nobody_found(doctor: Doctor, seed: int, cured: bool) -> Sco
     x, y = visits(600)
     with torch.no_grad():
         first = model(x, goes_with).topk(5)[1]
-    return above((first == y[:, None]).any(1).float().mean(), 0.5)
+    return above((first == y[:, None]).any(1).float().mean(), 0.55)
 
 
 @fault(
