@@ -36,6 +36,7 @@ LOOKS: Final = (
     "sixteenth",
     "seventeenth",
     "eighteenth",
+    "nineteenth",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast
