@@ -20,6 +20,7 @@ from lettrine.cli.app import main  # noqa: E402
 from lettrine.errors import HealthError  # noqa: E402
 from lettrine.health.limits import TRIAL_ERRORS, TRIAL_STEPS  # noqa: E402
 from lettrine.torch.checkup.dying import Course, dead_units  # noqa: E402
+from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
 from lettrine.torch.checkup.experiments.targets import neighbours  # noqa: E402
 from lettrine.torch.checkup.making import make_task  # noqa: E402
 
@@ -276,6 +277,36 @@ class Encoder(nn.Module):
 def test_attention_without_a_mask_is_remarked(masks: bool) -> None:
     report = tried("padding", Encoder(masks=masks), [(x, x[:, 0] % 3) for x in texts()])
     assert [(each.id, each.severity) for each in report.findings] == ([] if masks else [("padding", "info")])
+
+
+@pytest.mark.parametrize("empty", [0, 1, 2, 5])
+def test_batches_that_hold_nothing(empty: int) -> None:
+    batches = [
+        (torch.zeros_like(x), y) if number % 2 and number < 2 * empty else (x, y) for number, (x, y) in enumerate(pairs(12))
+    ]
+    report = tried("data", mlp(), batches)
+    if empty < 2:  # one may be an example of its own
+        assert clean(report)
+    else:
+        assert f"In {empty} of 12 batches all inputs are 0" in the(report, "repeated-batch").message
+
+
+def test_a_part_that_train_freezes_has_no_gradient_noise() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.body, self.out = nn.Linear(20, 32), nn.Linear(32, 5)
+
+        def train(self, mode: bool = True) -> Frozen:
+            super().train(mode)
+            self.body.requires_grad_(False)
+            return self
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(torch.relu(self.body(x)))
+
+    assert noise_scale(make_task(Frozen(), pairs(), cross_entropy, None, minutes=5)) > 0
 
 
 def deep() -> nn.Module:

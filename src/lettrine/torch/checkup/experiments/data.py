@@ -17,9 +17,11 @@ from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import loss_of, output_of
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.values import leaves
+from lettrine.torch.checkup.values import floats, leaves
 
 LEAST_BATCHES: Final = 6  # least number of batches to judge their order
+LEAST_EMPTY: Final = 2  # batches with one value throughout, of at least
+MOST_SINGLE: Final = 64  # numbers: a few may be equal by chance
 LEAST_EXAMPLES: Final = 32  # least number of targets to call them constant
 SEVERAL: Final = 0.05  # share of the rows that hold several ones
 SAME: Final = 1e-5  # relative change of the loss that may be rounding
@@ -42,7 +44,10 @@ def data(task: Task) -> Result:
     same, constant = _alike(task)
     copies, twins = _copies(task), _twins(task)
     figures |= {"alike": same, "constant_features": constant, "copies": copies, "twins": twins}
-    if same < 0.5 and twins >= CHECKUP_REPEATS:
+    empty = [value for value in map(_only_value, task.batches) if value is not None]
+    if LEAST_EMPTY <= len(empty) < len(marks) / 2 and not task.again:
+        found.append(_empty(empty, len(marks)))
+    elif same < 0.5 and twins >= CHECKUP_REPEATS:
         found.append(_repeated_rows(twins))
     if same >= 0.5:
         found.append(_one_example(same))
@@ -68,6 +73,15 @@ def _mark(batch: Any) -> int:
     return hash(tuple(parts))
 
 
+def _only_value(batch: Any) -> float | None:
+    """The value that all floating-point inputs of a batch have, if they are equal throughout."""
+    values = [each.flatten() for _, each in floats(batch[:-1] if isinstance(batch, list | tuple) else batch)]
+    if not values or max(len(each) for each in values) < MOST_SINGLE:
+        return None
+    first = values[0][0]
+    return float(first) if all(bool((each == first).all()) for each in values) else None
+
+
 def _alike(task: Task) -> tuple[float, float]:
     """Share of batches whose examples all have the same inputs, and of features that are the same in all batches."""
     alike: list[bool] = []
@@ -81,9 +95,9 @@ def _alike(task: Task) -> tuple[float, float]:
         wide = [each for each in tensors if each.ndim >= 2 and each.shape[0] > 1]
         if tensors:
             alike.append(bool(wide) and len(wide) == len(tensors) and all(bool((each == each[:1]).all()) for each in wide))
-        floats = [each for each in wide if each.is_floating_point()]
-        if floats and (not firsts or floats[0].shape[1:] == firsts[0].shape[1:]):
-            firsts.append(floats[0])
+        real = [each for each in wide if each.is_floating_point()]
+        if real and (not firsts or real[0].shape[1:] == firsts[0].shape[1:]):
+            firsts.append(real[0])
     joined = torch.cat(firsts).flatten(1) if firsts else None
     constant = float((joined == joined[:1]).all(0).double().mean()) if joined is not None and len(joined) > 8 else 0.0
     return (sum(alike) / len(alike) if alike else 0.0), constant
@@ -245,6 +259,19 @@ def _repeated_rows(share: float) -> Finding:
         "If examples are not drawn several times on purpose, look at sampler, joins and augmentation.",
         value=share,
         limit=CHECKUP_REPEATS,
+    )
+
+
+def _empty(values: list[float], total: int) -> Finding:
+    return finding(
+        "repeated-batch",
+        "warning",
+        (),
+        f"In {len(values)} of {total} batches all inputs are {values[0]:g}, and in the others they vary.",
+        "Such a batch teaches an answer to nothing.",
+        "Look at how batches are read, copied and moved: wait for a copy before it is used (non_blocking=True, shared buffers).",
+        value=len(values) / total,
+        source="torch.Tensor.to: non_blocking",
     )
 
 

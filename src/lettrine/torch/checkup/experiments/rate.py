@@ -197,13 +197,15 @@ def noise_scale(task: Task, most: int = 8) -> float:
     """
     batches = min(most, len(task.batches))
     rows = next((each.shape[0] for each in _tensors(task.batches[0]) if each.ndim), 0)
-    wanted = [each for each in task.model.parameters() if each.requires_grad]
-    if batches < 4 or rows < 1 or not wanted:
+    if batches < 4 or rows < 1:
         return nan
-    total = [torch.zeros_like(each) for each in wanted]
     small = 0.0
     with task.boxed():
-        task.model.train()
+        task.model.train()  # may freeze a part
+        wanted = [each for each in task.model.parameters() if each.requires_grad]
+        if not wanted:
+            return nan
+        total = [torch.zeros_like(each) for each in wanted]
         for number in range(batches):
             loss = task.loss(task.batch(number))
             if not loss.requires_grad:
