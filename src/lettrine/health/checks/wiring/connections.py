@@ -12,6 +12,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.rivals.unasked import judges_unasked
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -27,8 +28,7 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
     """Weights that the output depends on, but that belong to no module of the model and to no optimiser.
 
     Measured: The leaves of the loss's graph: parameters that belong neither to a module of the watched model nor to an
-    optimiser,
-        and whether their values stay the same.
+        optimiser, and whether their values stay the same.
     Formula: none: a parameter belongs to one of them or not. It must have been the same for {UNHELD_STEPS} steps.
     """
     seen = seen_once(trace, "unheld")
@@ -96,7 +96,8 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
     Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
         another network without its graph. And which parameters each term of a loss reaches.
     Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
-        have one. Or: a term reaches none of the parameters that are stepped after its backward pass, at as many.
+        have one. Or: a term reaches none of the parameters that are stepped after its backward pass, at as many. Or:
+        one network is trained to tell what another makes from real examples, and that one is never trained by its answers.
     """
     for seen in trace.seen("gradients"):
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
@@ -120,6 +121,9 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     reference=_ADVERSARIAL,
                 )
                 return
+    if unasked := list(judges_unasked(trace)):
+        yield from unasked
+        return
     for seen in trace.seen("wasted term"):
         if seen.figure("looks") >= limits.LOST_STEPS:
             yield _wasted(seen)

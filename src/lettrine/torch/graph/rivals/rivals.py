@@ -1,6 +1,7 @@
 """Evidence "rivals": which way a generator and its judge move the judge's score of what is generated, and of real examples.
 
 where: the judge, the generator. figures: "looks" at steps of the judge's optimiser, and "made" at steps of the generator's;
+"alone": steps of the generator's optimiser in which nothing it made was asked of any other module, 0 if something ever was;
 "judge_made", "judge_real" (at steps of the judge) and "maker": 1 if a lower score makes the loss smaller at all of them, -1 if a
 higher one does, 0 if this is not known or differs.
 
@@ -30,6 +31,7 @@ _LABELLED: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits", 
 _RISING: Final = ("Sigmoid", "Softplus", "LogSigmoid", "Tanh")
 _HALF: Final = 0.5  # between the labels of made and real
 _MOST: Final = 100  # operations followed
+_LOOKED: Final = 4  # passes of one step that are looked at, at most: after them nothing is known
 
 
 @dataclass
@@ -53,20 +55,27 @@ class Rivals:
         self._found: dict[tuple[str, str], dict[str, list[float]]] = {}
         self._step = -1
         self._modules: dict[str, nn.Module] = {}
+        self._asked: set[str] = set()  # makers whose output, with its graph, went into another module since an optimiser stepped
+        self._alone: dict[str, int] = {}
+        self._looks = 0  # at passes of this step
+        self._judged: set[str] = set()  # makers that were stepped with such an output
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """One pass."""
         if look.step != self._step or self._stepped:
             self._note()
         if look.step != self._step:
-            self._given = []
+            self._given, self._looks = [], 0
         self._step = look.step
+        self._looks += 1
         if look.loss is None or len(look.optimisers) < 2:
             return ()
         self._modules.update((root.name, root.module) for root in look.roots)
         self._given += [(root.name, each) for root in look.roots for each in root.outputs if readable(each)]
         signs = _signs(look.loss, look.outside, look.turned)
         for root in look.roots:
+            graphs = [each for each in root.inputs if readable(each) and each.requires_grad]
+            self._asked |= {name for each in graphs for name in self._makers(each) if name != root.name}
             if sign := next((signs[each.grad_fn] for each in root.outputs if each.grad_fn in signs), 0.0):
                 makers = [name for each in root.inputs if readable(each) for name in self._makers(each) if name != root.name]
                 self._passes.append(_Pass(root.name, makers[0] if makers else "", sign))
@@ -78,9 +87,15 @@ class Rivals:
             held = {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
             self._stepped = True
             for each in self._passes:
-                for side, name in (("judge", each.judge), ("maker", each.maker)):
+                # A generator none of whose outputs went into another module with its graph is stepped after a pass of its own.
+                for side, name in (("judge", each.judge), ("maker", each.maker if each.maker in self._asked else "")):
                     if name and any(id(parameter) in held for parameter in self._modules[name].parameters()):
                         each.sides.add(side)
+            called = {name for name, _ in self._given} if self._looks < _LOOKED else set()
+            for name, module in self._modules.items():
+                if name in called and any(id(each) in held and each.grad is not None for each in module.parameters()):
+                    self._judged |= {name} & self._asked
+                    self._alone[name] = self._alone.get(name, 0) + (name not in self._asked)
         return ()
 
     def finish(self) -> Iterator[Evidence]:
@@ -89,6 +104,7 @@ class Rivals:
         for (judge, maker), found in self._found.items():
             ways = {name: _alike(found.get(name, [])) for name in ("judge_made", "judge_real", "maker")}
             looks = {"looks": float(len(found.get("judge_made", ()))), "made": float(len(found.get("maker", ())))}
+            looks["alone"] = 0.0 if maker in self._judged else float(self._alone.get(maker, 0))
             yield Evidence("rivals", (judge, maker), (0, self._step), looks | ways)
 
     def _note(self) -> None:
@@ -98,7 +114,7 @@ class Rivals:
             for maker in ({each.maker} if each.maker else makers) if len(each.sides) == 1 else ():
                 what = "maker" if "maker" in each.sides else "judge_made" if each.maker else "judge_real"
                 self._found.setdefault((each.judge, maker), {}).setdefault(what, []).append(each.sign)
-        self._passes, self._stepped = [], False
+        self._passes, self._stepped, self._asked = [], False, set()
 
     def _makers(self, given: Tensor) -> list[str]:
         place = memory(given)
