@@ -219,6 +219,17 @@ def gradients_cleared(trace: Trace) -> Iterator[Finding]:
                 "only the last one counts.",
                 "Call zero_grad() once after each optimizer.step(), not before each backward(): then gradients add up.",
             )
+        elif seen.figure("partly") >= max(limits.LOST_STEPS, limits.LOST_SHARE * steps):
+            micro, meant = int(seen.figure("micro")), seen.figure("scaled") >= limits.LOST_SHARE * seen.figure("accumulated")
+            yield _finding(
+                seen,
+                "warning" if meant or consequence(trace).bad else "info",
+                seen.figure("partly"),
+                f"{micro} backward passes or more are made before each step, and on the way the gradients are cleared, at "
+                f"{int(seen.figure('partly'))} of {int(steps)} steps looked at: up to {int(seen.figure('lost'))} passes count "
+                "for nothing.",
+                "Call zero_grad() right after optimizer.step(), under the same condition, and nowhere else.",
+            )
 
 
 def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: str) -> Finding:

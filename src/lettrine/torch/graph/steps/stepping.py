@@ -30,6 +30,8 @@ class _Count:
     called: int = 0
     micro: int = 0
     cleared: int = 0
+    partly: int = 0
+    lost: int = 0
     accumulated: int = 0
     scaled: int = 0
     frozen: int = 0
@@ -46,7 +48,8 @@ class Gradients:
         steps: looked at. none: no parameter had a gradient, or all gradients were zero. zeros: those of "none" with zeros.
         called: those of "none" with a backward pass that was seen. others: those of "none" with gradients in other parameters of
         the model. micro: backward passes per step. cleared: before each later backward pass, the gradients of the pass before
-        were gone. accumulated: steps with several passes. scaled: those of "accumulated" whose loss was divided by a number.
+        were gone. partly: before one later pass, and not before all; lost: most passes of such a step that came before the last
+        clearing. accumulated: steps with several passes. scaled: those of "accumulated" whose loss was divided by a number.
         frozen: 1 if all its parameters have requires_grad off. followed: steps whose gradients were followed from the backward
         pass. leftover: those of "followed" that began with gradients of an earlier step.
 
@@ -101,6 +104,9 @@ class Gradients:
             count.micro = max(count.micro, stepping.passes)
             count.scaled += self._divided
             count.cleared += all(self._passes[1:]) and not empty
+            if any(self._passes[1:]) and not all(self._passes[1:]) and not empty:
+                count.partly += 1
+                count.lost = max(count.lost, *(place for place, fresh in enumerate(self._passes) if fresh))
         self._passes = []
         return ()
 
