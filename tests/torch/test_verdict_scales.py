@@ -23,6 +23,28 @@ def test_divided_once_too_often(inputs, targets, named):
     assert alarms(watched(net(out=1), batches(0.3 * x, 0.3 * y[:, None]), error, steps=120, rate=3e-4)) == []
 
 
+class Bought(nn.Module):
+    """Numbers of rows of an embedding and real numbers, in one table."""
+
+    def __init__(self):
+        super().__init__()
+        self.who, self.body = nn.Embedding(100, 4), nn.Sequential(nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, rows):
+        return self.body(torch.cat([self.who(rows[:, 0].long()), rows[:, 1:]], 1))
+
+
+@pytest.mark.parametrize("unit", [1, 3000])
+def test_numbers_of_rows_have_no_size(unit):
+    x, y = numbers()
+    who = torch.arange(512) * 7 % 100
+    rows = torch.cat([who[:, None].float(), unit * x[:, :3]], 1)
+    torch.manual_seed(0)
+    report = watched(Bought(), batches(rows, y[:, None]), error, steps=120)
+    [seen] = report.trace.seen("inputs")
+    assert seen.figure("feature_most") < 3 * unit
+
+
 def test_a_few_targets_rule():
     x, y = numbers()
     few = torch.arange(512) % 60 == 7

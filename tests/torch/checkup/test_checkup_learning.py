@@ -645,3 +645,17 @@ class TestKindsMetInTheWild:
         model = mlp()
         assert tied(make_task(model, weak, cross_entropy, adam(model), minutes=1)) > 1
         assert tied(make_task(model, none, cross_entropy, adam(model), minutes=1)) < 1
+
+    def test_numbers_of_rows_are_left_as_they_are(self) -> None:
+        class Rows(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.who, self.body = nn.Embedding(60, 8), nn.Linear(28, 5)
+
+            def forward(self, rows: torch.Tensor) -> torch.Tensor:
+                return self.body(torch.cat([self.who(rows[:, 0].long()), rows[:, 1:]], 1))
+
+        for size, named in ((1, False), (1000, True)):
+            batches = [(torch.cat([torch.arange(len(x))[:, None] % 60, size * x], 1), y) for x, y in pairs(12, 32)]
+            report = tried("scales", Rows(), batches)
+            assert clean(report) is not named

@@ -83,8 +83,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         and not drawn_large(trace, weight)
     )
     loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
-    matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
-    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
+    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and last is not None and _is_one_layer(trace, last.name):
         remedy = (
             f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
             f"to start near ln {classes} = {number(expected, 3)}."
@@ -106,6 +105,14 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _is_one_layer(trace: Trace, name: str) -> bool:
+    """Whether a module is a layer with one matrix, not a network that computes its answers of several."""
+    own = [info for info in trace.parameters if info.module == name and len(info.shape) > 1]
+    inside = [info for info in trace.parameters if info.module.startswith(f"{name}.")]
+    others = [info for info in trace.parameters if "." in info.name]
+    return len(own) == 1 and not inside and ("." in own[0].name or not others)
 
 
 @check("no-learning", needs=("loss",))

@@ -93,6 +93,7 @@ def spike(trace: Trace) -> Iterator[Finding]:
     """One step after which the loss is far above its earlier level, and stays there.
 
     Measured: The jump from one loss to the next, compared with the losses before and after it.
+        Judged are losses that were below their start or below guessing.
         It is a remark if the loss stays below {SPIKE_ABOVE:g} times its start, and no weight moved by {SPIKE_MOVED:.0%} of its
         size around the step and {SPIKE_FASTER:g} times as fast as before: then new data are the likelier cause.
     Formula: jump = loss - median(losses before); it must exceed {SPIKE_NOISE:g} robust standard deviations (1.4826 * median
@@ -118,8 +119,10 @@ def spike(trace: Trace) -> Iterator[Finding]:
     began = float(np.mean(losses[:5]))
     learned = (max(began, guess) if isfinite(guess) else began) - level  # a run that continues from trained weights begins low
     lasting = level + np.maximum(noise, limits.SPIKE_LOSS * np.abs(learned))
+    sure = 2 * 1.25 * noise / np.sqrt(width)  # two standard errors of a median
+    lost = (learned > -sure) | broke_off  # a loss above its start and above guessing was broken before
     places = []
-    for k in np.flatnonzero((jump > 0) & calm):
+    for k in np.flatnonzero((jump > 0) & calm & lost):
         peak, later = losses[width + k], losses[width + k :]
         soon = broke_off and len(later) <= 2 * width
         stayed = min(np.median(later), np.median(later[-max(1, len(later) // 5) :]))  # a new task is learned anew

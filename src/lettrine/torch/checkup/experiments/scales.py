@@ -16,9 +16,11 @@ from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_SCALE, TRIAL_STEPS
 from lettrine.torch.checkup.call import NotCalled, inputs_changed
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.spread import record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves
+from lettrine.torch.graph.data.looked_up import looked_up
 
 EPSILON: Final = 1e-6
 UNEVEN: Final = 10.0  # ratio of the largest to the smallest feature from which each is standardised on its own
@@ -28,7 +30,7 @@ LEAST: Final = 16  # least number of values to know the spread of a feature
 @dataclass(frozen=True)
 class Scale:
     """Mean and spread of the values of one kind. path: of the input; "" for the targets. own: those of each feature, if features
-    have different units.
+    have different units; 0 and 1 for those that are left as they are.
     """
 
     path: str
@@ -76,23 +78,36 @@ def scales(task: Task) -> Result:
 
 def _input_scales(task: Task) -> Iterator[Scale]:
     try:
-        given = task.inputs(task.batch()).given
+        call = task.inputs(task.batch())
     except NotCalled:
         return
-    for path, each in leaves(given):
+    with torch.no_grad():
+        _, calls = record_calls(task.model, lambda: task.outputs(call))
+    for path, each in leaves(call.given):
         if each.is_floating_point() and each.ndim >= 2 and each.numel() > 1:
-            yield Scale(path, float(each.double().mean()), float(each.double().std()), _units(each))
+            ids = looked_up(each, ((one.module, one.inputs) for one in calls))
+            scaled = [place for place in range(each.shape[-1]) if place not in ids]
+            values = each[..., scaled].double()
+            if values.numel() > 1:
+                yield Scale(path, float(values.mean()), float(values.std()), _units(each, ids))
 
 
-def _units(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Mean and spread of each feature of a table (N, F) or sequence (N, T, F), if their sizes differ widely; else None."""
+def _units(tensor: Tensor, ids: list[int]) -> tuple[Tensor, Tensor] | None:
+    """Mean and spread of each feature of a table (N, F) or sequence (N, T, F), if their sizes differ widely; else None. Features
+    that are numbers of rows of an embedding are left as they are.
+    """
     if tensor.ndim not in (2, 3) or tensor.shape[-1] < 2 or tensor.numel() < LEAST * tensor.shape[-1]:
         return None
     rows = tensor.detach().flatten(0, -2)
     mean, std = rows.mean(0), rows.std(0)
     sizes = torch.maximum(mean.abs(), std)
-    varied = sizes[std > 0]
-    return (mean, std) if varied.numel() > 1 and float(varied.max()) > UNEVEN * float(varied.min()) else None
+    sizes[ids] = 0.0
+    varied = sizes[(std > 0) & (sizes > 0)]
+    if not ids and (varied.numel() < 2 or float(varied.max()) <= UNEVEN * float(varied.min())):
+        return None
+    std += EPSILON
+    mean[ids], std[ids] = 0.0, 1.0
+    return mean, std
 
 
 def _target_scales(task: Task) -> Iterator[Scale]:
@@ -107,8 +122,8 @@ def _scaled_inputs(scale: Scale) -> Any:
     def change(path: str, tensor: Tensor) -> Tensor:
         if path != scale.path:
             return tensor
-        mean, std = scale.own or (scale.mean, scale.std)
-        return (tensor - mean) / (std + EPSILON)
+        mean, std = scale.own or (scale.mean, scale.std + EPSILON)
+        return (tensor - mean) / std
 
     return lambda task: inputs_changed(task.model, change)
 

@@ -5,7 +5,8 @@ One for each root that takes floating-point numbers. For a root that takes integ
 where: the root's name.
 
 figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
-    "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes);
+    "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes), but for
+    columns that embeddings are asked for;
     "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in a
     row, "same": share of them with the same batch, "distinct": different batches, "asked": different batches of targets among
     those kept; "period": number of steps after which the
@@ -34,6 +35,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.graph.data.looked_up import looked_up
 from lettrine.torch.graph.data.telling import ROWS, Copies, flat, told
 from lettrine.torch.graph.losses.comparisons import comparisons, readable
 
@@ -56,6 +58,7 @@ class _Seen:
     steps: list[int] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     moments: list[tuple[float, float, float, float, float, float]] = field(default_factory=list)
+    ids: set[int] = field(default_factory=set)  # columns that embeddings are asked for
     rescaled: int = 0
     alike: int = 0
     different: list[int] = field(default_factory=list)  # rows of each batch
@@ -99,6 +102,7 @@ class Inputs:
                 seen.alike += constant is not None
                 continue
             seen.different.append(_different(given))
+            seen.ids |= set(looked_up(given, ((call.module, call.args) for call in look.modules)))  # not all looks hold modules
             _take(seen, given)
             seen.rescaled += any(call.name in ("div", "__truediv__") and call.given(0, "input") is given for call in look.calls)
             if sum(map(len, seen.inputs)) < _ALL:
@@ -156,9 +160,10 @@ def _take(seen: _Seen, given: Tensor) -> None:
         seen.alike += bool((given[1:] == given[:1]).all())
     table = given.detach().movedim(1, -1).reshape(-1, given.shape[1])  # (R, features)
     table = table[:: max(1, -(-table.numel() // _MOST))][:, :_MOST]
+    table = table[:, [place for place in range(table.shape[1]) if place not in seen.ids]] if seen.ids else table
     values = table.to(torch.float64).cpu().numpy()
     values = values[np.isfinite(values).all(axis=1)]
-    if len(values):
+    if values.size:
         sizes = np.sqrt((values**2).mean(axis=0))
         known = sizes[sizes > 0] if (sizes > 0).any() else sizes
         seen.moments.append((values.mean(), values.var(), values.min(), values.max(), known.max(), known.min()))
