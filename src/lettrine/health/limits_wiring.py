@@ -107,3 +107,4 @@ UNBOUNDED_GROWS: Final = 1.5  # times that of half the run before: a loss with a
 GAIN_ERRORS: Final = 3.0  # standard errors that the mean of gains may lie from 0, if they are draws around it
 GAIN_SMALL: Final = 0.3  # size of a gain that makes the values of a norm small again; draws have 0.02 to 0.1
 GAIN_SHARE: Final = 0.5  # of the norms
+BLANK_LOOKS: Final = 4  # at all of which different examples were the same inside the network
