@@ -118,3 +118,4 @@ HARDER_END: Final = 1.1  # times guessing: attacks, noise and free running at th
 HARDER_JUMP: Final = 0.4  # of the rise in one of 20 stretches; a network that breaks has most of it in one
 HARDER_LOWEST: Final = 0.5  # of guessing: something had been learned before it became harder
 OLD_LOOKS: Final = 2  # at which actions came again, with other probabilities, and a ratio of 1
+BLANK_LOOKS: Final = 4  # at all of which different examples were the same inside the network

@@ -4,6 +4,7 @@ from lettrine.torch.graph import leaves
 from lettrine.torch.graph.data import (
     across,
     ahead,
+    blank_rows,
     broadcasts,
     copied_inputs,
     counted,
@@ -96,6 +97,7 @@ __all__ = [
     "attention",
     "averaged",
     "bare",
+    "blank_rows",
     "blind_masks",
     "broadcasts",
     "chased",
