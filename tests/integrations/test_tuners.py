@@ -35,6 +35,7 @@ def made(rate: float) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def test_optuna_is_told_and_a_sick_trial_is_pruned_or_out_of_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observers, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(observers, "LOOK_FIRST", 0.0)
     monkeypatch.setattr(observers, "LOOK_SHARE", 1e9)
 
     def objective(trial: optuna.Trial) -> float:
@@ -93,7 +94,7 @@ def test_ray_tune_finds_the_healthy_trial() -> None:
     def trainable(config: dict[str, float]) -> None:  # made here, so it travels whole
         from lettrine.integrations.ray import TuneHealth
 
-        observers.LOOK_SECONDS, observers.LOOK_SHARE = 0.0, 1e9
+        observers.LOOK_FIRST, observers.LOOK_SECONDS, observers.LOOK_SHARE = 0.0, 0.0, 1e9
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
         optimizer = torch.optim.SGD(model.parameters(), lr=config["rate"])

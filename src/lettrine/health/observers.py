@@ -12,6 +12,7 @@ from lettrine.health.findings import SEVERITIES, Finding
 from lettrine.health.trace import Trace
 
 LOOK_SECONDS: Final = 2.0  # between two runs of the checks during a training, at least; and
+LOOK_FIRST: Final = 5.0  # seconds before the first run, which takes 0.1: a shorter training pays for none
 LOOK_SHARE: Final = 0.01  # of the time, at most, for all these runs
 
 LOGGER: Final = logging.getLogger("lettrine.health")
@@ -35,7 +36,7 @@ class Observers:
         self.should_stop = False
         self._told: dict[str, int] = {}
         self._looked = time.perf_counter()
-        self._wait = LOOK_SECONDS
+        self._wait = LOOK_FIRST
 
     def tell(self, on_finding: OnFinding | None, stop_on: str | None) -> None:
         """Give new findings to `on_finding` and to the log, and note whether one is as severe as `stop_on`."""

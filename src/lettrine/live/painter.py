@@ -95,7 +95,8 @@ class Painter:
         trace = view.trace
         focus: set[str] = set()
         if time.perf_counter() - self._judged >= JUDGE_SECONDS or self._urgent or self._closed:
-            report = examine(trace, title=view.title) if len(trace.steps) or len(trace.loss.step) else None
+            judged = trace if self._closed else trace.unfinished
+            report = examine(judged, title=view.title) if len(trace.steps) or len(trace.loss.step) else None
             if report is not None:
                 self._board.put("verdict", told(report))
                 self._board.put("findings", [finding_told(each) | self._extra(each) for each in report.findings])

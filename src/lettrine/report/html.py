@@ -35,6 +35,7 @@ SURPRISING: Final = (0.03, 0.01, 0.003)  # below each of these probabilities a c
 SCRIPTS: Final = ("hover.js", "spelled.js", "replay.js", "modules.js", "frame.js")
 TOOLS_FROM: Final = 24  # with so many rows the table of layers can be searched and sorted
 SMALL: Final = 0.05  # below this probability "1 in n" reads better than per cent
+UNTOLD: Final = ("experiments", "momentum")  # notes that are not for readers
 MOST_NAMES: Final = 8  # of the layers of one finding; the rest is folded away
 
 
@@ -220,7 +221,7 @@ def known(report: Report) -> dict[str, str]:
         "batch size": f"{facts.batch_size:,}" if facts.batch_size else "",
         "classes": f"{facts.classes:,}" if facts.classes else "",
         "lettrine": __version__,
-        **{key: value for key, value in facts.notes.items() if key != "experiments"},
+        **{key: value for key, value in facts.notes.items() if key not in UNTOLD},
     }
     return {key: value for key, value in pairs.items() if value}
 
