@@ -106,7 +106,7 @@ def test_a_step_that_broke_the_run_is_named():
     near_zero = np.abs(noisy(2.3 * np.exp(-np.arange(200) / 15), 1e-4))
     near_zero[150:] += 0.05
     assert found(make_trace(loss=near_zero), "spike") == ()
-    before = noisy(np.r_[np.full(10, 2.3), np.full(110, 30.0), np.full(80, 90.0)])  # far above guessing long before the jump
+    before = noisy(np.r_[np.linspace(2.3, 30, 90), np.full(30, 30.0), np.full(80, 90.0)])  # beyond guessing before it jumps
     assert found(make_trace(loss=before), "spike") == ()
     once = healthy_losses()
     once[120] = 9.0
