@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.health.findings import Report  # noqa: E402
+from lettrine.torch.checkup.experiment import finding  # noqa: E402
 from lettrine.torch.checkup.experiments.answer import copies  # noqa: E402
 from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
@@ -22,6 +23,7 @@ from lettrine.torch.checkup.experiments.targets import tied  # noqa: E402
 from lettrine.torch.checkup.making import make_task  # noqa: E402
 from lettrine.torch.checkup.ties import ORDERS, chance, cut_off  # noqa: E402
 from lettrine.torch.checkup.trials import Trial, compare  # noqa: E402
+from lettrine.torch.checkup.verdict import ordered  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
 
@@ -566,6 +568,20 @@ class TestKindsMetInTheWild:
         assert found.where == ("0", "2", "4")
         assert "after 0 and 2." in found.remedy
         assert clean(tried("one-batch", net(bent=True), batches))
+
+    def test_a_sigmoid_at_the_end_bends_nothing(self) -> None:
+        batches = [(x, (x[:, :1] * x[:, 1:2] > 0).float()) for x, _ in pairs(4, 256)]
+        torch.manual_seed(1)
+        found = the(
+            tried("one-batch", nn.Sequential(nn.Linear(20, 64), nn.Linear(64, 1), nn.Sigmoid()), batches, nn.MSELoss()),
+            "underfitting",
+        )
+        assert found.where == ("0", "1")
+
+    def test_what_explains_that_nothing_can_be_fitted_explains_underfitting(self) -> None:
+        kinds = (("underfitting", "warning"), ("broadcast", "critical"))
+        (first,) = ordered([finding(kind, severity, (), f"It is {kind}.", "why", "remedy") for kind, severity in kinds])
+        assert (first.id, first.explains) == ("broadcast", ("It is underfitting.",))
 
     @pytest.mark.parametrize("bent", [True, False])
     @pytest.mark.parametrize("form", ["tokens", "a batch that the loss reads"])

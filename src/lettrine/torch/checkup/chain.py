@@ -21,6 +21,8 @@ STRAIGHT: Final = (
     nn.modules.pooling._AvgPoolNd,  # noqa: SLF001
 )
 """What is one linear map with the layers beside it, in eval mode."""
+ENDS: Final = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
+"""What may stand at the end: the border between two answers stays a straight one."""
 
 
 def linear_chain(task: Task) -> tuple[str, ...]:
@@ -44,7 +46,7 @@ def linear_chain(task: Task) -> tuple[str, ...]:
     while (maker := _maker(simple, wanted)) is not None:
         if isinstance(maker.module, nn.Embedding | nn.EmbeddingBag):
             return _all_of(task, names)
-        if not isinstance(maker.module, MATRICES + STRAIGHT):
+        if not isinstance(maker.module, MATRICES + STRAIGHT) and (names or not isinstance(maker.module, ENDS)):
             return ()
         if isinstance(maker.module, MATRICES):
             names.insert(0, maker.name)

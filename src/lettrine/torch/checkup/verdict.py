@@ -85,11 +85,16 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """For each id, the ids that it explains."""
 
 
+ALIKE: Final = {"underfitting": "cannot-fit"}
+"""What explains the second explains the first: both say that one batch could not be memorised."""
+
+
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Warnings before remarks, causes before symptoms; each effect is merged into the first cause that explains it."""
     listed: list[Finding] = []
     for finding in sorted(findings, key=_place):
-        causes = (i for i, cause in enumerate(listed) if cause.severity != "info" and finding.id in EXPLAINS.get(cause.id, ()))
+        kind = ALIKE.get(finding.id, finding.id)
+        causes = (i for i, cause in enumerate(listed) if cause.severity != "info" and kind in EXPLAINS.get(cause.id, ()))
         place = next(causes, None)
         if place is None:
             listed.append(finding)
