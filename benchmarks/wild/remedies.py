@@ -86,6 +86,7 @@ FEWER: Final[dict[str, str]] = {
     "repeated-words": "of the language model only",
     "replicas-apart": "needs several processes: scripts/site/ranks.py",
     "same-data": "needs several processes: scripts/site/ranks.py",
+    "norm-gain": "no program of others yet; one in scripts/site/small.py",
     "same-side": "no program of others yet; one in scripts/site/wrong_losses.py",
     "slow-learning": "says to train on, which is no other program",
     "spike": "a symptom of other findings in all programs",

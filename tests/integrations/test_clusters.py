@@ -22,7 +22,7 @@ import pytest
 
 import lettrine
 from lettrine.cli.app import main
-from lettrine.errors import StorageError
+from lettrine.errors import RunDamagedError, StorageError
 from lettrine.tools import bulk, clusters, tables
 from lettrine.tools.clusters import pool_at
 
@@ -283,3 +283,15 @@ def test_where_nobody_listens_ray_is_not_asked_again(kind: type[Exception], monk
     with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://head:1' \(ray client connection timeout\); run"):
         clusters.begin_ray("ray://head:1", 2)
     assert asked == ["ray://head:1"]
+
+
+def test_an_error_in_a_worker_of_ray_is_the_error_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray wraps it, with a traceback of many lines."""
+    pytest.importorskip("ray")
+    monkeypatch.setattr("lettrine.tools.clusters.processors", lambda: 1)
+    with pool_at("ray://") as pool:
+        assert pool.submit(abs, -2).result() == 2
+        with pytest.raises(RunDamagedError):
+            pool.submit(lettrine.load, tmp_path / "nothing").result()
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result()

@@ -121,13 +121,11 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     reference=_ADVERSARIAL,
                 )
                 return
-    if unasked := list(judges_unasked(trace)):
-        yield from unasked
-        return
     for seen in trace.seen("wasted term"):
         if seen.figure("looks") >= limits.LOST_STEPS:
             yield _wasted(seen)
             return
+    yield from judges_unasked(trace)
 
 
 def _wasted(seen: Evidence) -> Finding:
