@@ -401,3 +401,24 @@ def test_own_steps_without_an_optimiser() -> None:
         assert ours.parameter(name, "update_data") == pytest.approx(theirs.parameter(name, "update_data"))
     assert all(info.optimised is None for info in ours.parameters)
     assert all(info.optimised for info in theirs.parameters)
+
+
+def test_a_report_is_made_again_only_if_something_new_was_recorded() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(60):
+            x = torch.randn(16, 6)
+            loss = functional.cross_entropy(model(x), x[:, :3].argmax(1))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+        watch.dev_loss(1.0)
+        first = watch.report()
+        assert watch.report() is first
+        watch.dev_loss(0.9)
+        assert watch.report() is not first
+    closed = watch.report()
+    assert watch.report() is closed

@@ -167,7 +167,7 @@ class Recorder:
 
     def record_losses(self, losses: Sequence[tuple[int, float]]) -> None:
         """The losses of many steps, (step, loss), in order."""
-        self.version += 1
+        self.version += bool(losses)
         self._loss.add(losses)
         for step, loss in losses:
             if not isfinite(loss):
@@ -200,9 +200,11 @@ class Recorder:
 
     @checked
     def note_evidence(self, evidence: Evidence) -> None:
-        """Keep evidence. It replaces earlier evidence of the same kind and place."""
-        self.version += 1
-        self._evidence[evidence.kind, evidence.where] = evidence
+        """Keep evidence. It replaces earlier evidence of the same kind and place; the same evidence again is nothing new."""
+        place = evidence.kind, evidence.where
+        if repr(self._evidence.get(place)) != repr(evidence):  # NaN is not equal to itself
+            self.version += 1
+            self._evidence[place] = evidence
 
     def note_error(self, error: str) -> None:
         """Note an error inside the health code; the report shows it once."""
