@@ -11,6 +11,8 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 from verdicts import alarms, batches, classes, first, net, numbers, watched  # noqa: E402
 
+from lettrine import health  # noqa: E402
+
 IDS = {"input-scale", "repeated-batch", "sorted-data", "shuffled-targets"}
 
 
@@ -249,6 +251,51 @@ def test_a_table_of_truth_has_no_likeness():
     report = watched(model, data, crossed, steps=250, rate=1e-3)
     assert np.isnan(report.trace.seen("inputs")[0].figure("told"))
     assert "shuffled-targets" not in [each.id for each in report.findings]
+
+
+def _parity():
+    x = torch.randint(0, 2, (3_000, 12), generator=torch.Generator().manual_seed(1)).float()
+    return x, (x.sum(1) % 2).long(), nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 2))
+
+
+def _sums():
+    """All sums of two numbers below 31, modulo 31, in an order without meaning; each number as 31 zeros and ones."""
+    order = torch.randperm(961, generator=torch.Generator().manual_seed(1))
+    pairs = torch.cartesian_prod(torch.arange(31), torch.arange(31))[order]
+    model = nn.Sequential(nn.Linear(62, 64), nn.ReLU(), nn.Linear(64, 31))
+    return F.one_hot(pairs, 31).flatten(1).float(), pairs.sum(1) % 31, model
+
+
+@pytest.mark.parametrize("task", [_parity, _sums])
+def test_columns_that_tell_only_together(task):
+    """Inputs that differ in one place always have other targets: that is no sign of pairs that were shuffled apart."""
+    torch.manual_seed(0)
+    x, y, model = task()
+    report = watched(model, batches(x, y), crossed, steps=150, rate=1e-4)
+    seen = report.trace.seen("inputs")[0]
+    assert seen.figure("closest") < -5 < 5 < seen.figure("told")
+    quiet(report)
+    report = watched(task()[2], apart(x, y), crossed, steps=150, rate=1e-4)
+    assert abs(report.trace.seen("inputs")[0].figure("closest")) < 3
+    assert first(report).id == "shuffled-targets"
+
+
+def test_what_memorising_sums_does_to_the_rest():
+    """Of sums modulo a number most are memorised before the rule is found: the held-out loss rises at once, with true labels."""
+    torch.manual_seed(0)
+    x, y, model = _sums()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with health.watch(model, optimiser) as watch:
+        for step, (a, b) in zip(range(400), batches(x[:384], y[:384]), strict=False):
+            optimiser.zero_grad()
+            loss = crossed(model, a, b)
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 40 == 39:
+                with torch.no_grad():
+                    watch.dev_loss(crossed(model, x[384:], y[384:]))
+    assert alarms(watch.report()) == ["overfitting"]
 
 
 class Reads(nn.Module):

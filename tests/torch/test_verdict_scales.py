@@ -23,6 +23,19 @@ def test_divided_once_too_often(inputs, targets, named):
     assert alarms(watched(net(out=1), batches(0.3 * x, 0.3 * y[:, None]), error, steps=120, rate=3e-4)) == []
 
 
+def test_inputs_and_targets_of_thousands():
+    """To scale the one is no help while the other stays: both are told."""
+    x, y = numbers()
+    report = watched(
+        net(out=1),
+        batches(1000 * x, 1000 * y[:, None]),
+        lambda model, a, b: functional.l1_loss(model(a), b),
+        steps=120,
+        rate=1e-3,
+    )
+    assert alarms(report) == ["input-scale", "target-scale"]
+
+
 class Bought(nn.Module):
     """Numbers of rows of an embedding and real numbers, in one table."""
 

@@ -90,7 +90,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry", "batch-mixing"),
     "target-scale": (*_SYMPTOMS, "slow-learning"),
     "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
-    "input-scale": (*_SYMPTOMS, "target-scale", "slow-learning"),
+    "input-scale": (*_SYMPTOMS, "slow-learning"),
     "repeated-batch": _SYMPTOMS,
     "sorted-data": _SYMPTOMS,
     "shuffled-targets": (*_TROUBLE, "majority-class", "held-out-labels", "dead-units", "saturation", "leak"),

@@ -25,7 +25,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.graph.data.targets import NAMED
-from lettrine.torch.graph.data.telling import Copies, flat, told
+from lettrine.torch.graph.data.telling import Copies, Likeness, flat, told
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.private import without_modes
 
@@ -46,7 +46,7 @@ class Answers:
         self._note = note
         self._kept: list[tuple[Array, Array, Array]] = []  # inputs (B, I), answers (B, K) and targets (B, K) of a pass
         self._kind, self._copies = "", Copies()
-        self._told: tuple[float, int] | None = None
+        self._told: Likeness | None = None
 
     def take(self, given: Tensor | None, call: FunctionCall) -> None:
         """A pass on these inputs was followed by this loss."""
@@ -91,7 +91,7 @@ class Answers:
             figures |= {"mean": inputs.mean(), "std": inputs.std()}
             if self._told is None:
                 self._told = told([inputs], [targets], classes=self._kind == "classes")
-            figures |= {"told": self._told[0], "compared": self._told[1]}
+            figures |= {"told": self._told.far, "compared": self._told.rows}
         words = {"targets": self._kind}
         self._note(Evidence("held-out answers", (), (0, 0), {name: float(each) for name, each in figures.items()}, words))
 

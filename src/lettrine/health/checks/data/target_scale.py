@@ -39,7 +39,7 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         mean, std = each.figure("mean"), each.figure("std")
         size = (mean**2 + std**2) ** 0.5
         harm = consequence(trace)
-        left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
+        left = _left(each, harm)
         # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
         if (found := _ruled(each) or _without_bias(trace, each)) is not None:
@@ -50,7 +50,8 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
                 yield far
             continue
         sign = "-" if mean > 0 else "+"
-        unexplained = f"; the loss leaves {share(left)} of their variance" if left > most and not harm.bad else ""
+        spread = "variance" if each.words["expects"] == "squared" else "mean distance from their median"
+        unexplained = f"; the loss leaves {share(left)} of their {spread}" if left > most and not harm.bad else ""
         yield Finding(
             id="target-scale",
             severity="warning",
@@ -73,6 +74,15 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
             ),
             reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
         )
+
+
+def _left(each: Evidence, harm: Consequence) -> float:
+    """What the loss leaves of that of the best single answer; NaN if it has other terms, or that is not known."""
+    if each.figure("alone") != 1 or not each.figure("std") > 0:
+        return nan
+    if each.words["expects"] == "squared":
+        return harm.end / each.figure("std") ** 2
+    return harm.end / harm.reference.value if harm.reference.known else nan
 
 
 def _never_reached(trace: Trace, each: Evidence) -> Finding | None:

@@ -48,7 +48,9 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     if lowest <= limit or now >= limits.HELD_OUT_LEARNED * guess:
         return
     # A training loss far below guessing may come from memorising: then overfitting keeps the held-out loss high.
-    by_heart = now <= limits.HELD_OUT_BY_HEART * guess and not _mirrored(steps, dev / guess, train_steps, train / guess)
+    # Where inputs that are alike have other targets (parity), memorising raises the held-out loss at once, as wrong labels do.
+    mirrored = _mirrored(steps, dev / guess, train_steps, train / guess) and not _unlike(trace)
+    by_heart = now <= limits.HELD_OUT_BY_HEART * guess and not mirrored
     apart = torn(trace)
     if apart == "training" or (by_heart and apart != "held out"):
         return
@@ -79,6 +81,11 @@ def _mirrored(steps: Floats, dev: Floats, train_steps: Floats, train: Floats) ->
     level = np.array([float(np.mean(part)) if len(part) else np.nan for part in before])
     early = (level > limits.HELD_OUT_EARLY) & (level < limits.HELD_OUT_LEARNED)
     return bool(early.any()) and float(np.median((dev[early] - 1) / (1 - level[early]))) > limits.HELD_OUT_MIRROR
+
+
+def _unlike(trace: Trace) -> bool:
+    """Whether inputs closest to each other have targets less alike than those of any two inputs."""
+    return any(each.figure("closest") <= -limits.TOLD for each in trace.seen("inputs"))
 
 
 @check("overfitting", needs=("dev",))

@@ -14,7 +14,8 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     the batch were equal; "empty": share of the rows kept that hold one value throughout; "empty_spread": variance of the
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
     in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs predict targets, in
-    standard deviations over permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than
+    standard deviations over permuted targets; "closest": the same of the inputs closest to each other, below 0 if their
+    targets are less alike than others; "compared": on how many examples; "columns": numbers in a target, or more than
     1 where inputs are tokens; "copied": largest share of the targets that one column of the inputs, or the input at
     their own place, holds; "scatter": how many times more the batches differ from each other than chance allows, in their
     inputs or in their targets, whichever is less; NaN for targets that are classes. Told is of `telling`.
@@ -36,7 +37,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.data.looked_up import looked_up
-from lettrine.torch.graph.data.telling import ROWS, Copies, flat, told
+from lettrine.torch.graph.data.telling import ROWS, Copies, Likeness, flat, told
 from lettrine.torch.graph.losses.comparisons import comparisons, readable
 
 _MOST: Final = 2**16  # numbers read of one batch
@@ -69,7 +70,7 @@ class _Seen:
     classes: bool = True
     copies: Copies = field(default_factory=Copies)
     columns: int = 1  # numbers in a target; of tokens, numbers that tell of an input
-    told: tuple[int, tuple[float, int]] = (0, (nan, 0))  # by number of batches kept: a live page then computes it once
+    told: tuple[int, Likeness] = (0, Likeness(nan, nan, 0))  # by number of batches kept: a live page then computes it once
 
 
 @reader
@@ -219,7 +220,8 @@ def _figures(seen: _Seen) -> dict[str, float]:
         figures |= {"low": low.min(), "high": high.max(), "feature_most": most.max(), "feature_least": least.min()}
     if seen.told[0] != len(seen.inputs):
         seen.told = len(seen.inputs), told(seen.inputs, seen.targets, classes=seen.classes)
-    figures |= {"told": seen.told[1][0], "compared": seen.told[1][1], "columns": seen.columns}
+    known = seen.told[1]
+    figures |= {"told": known.far, "closest": known.closest, "compared": known.rows, "columns": seen.columns}
     figures |= _empty(seen)
     figures["copied"] = seen.copies.share
     figures["scatter"] = nan if seen.classes else float(np.minimum(_scatter(seen.inputs), _scatter(seen.targets)))

@@ -1,15 +1,16 @@
 """How well inputs predict their targets: by the nearest other input, by all covariances of features with targets, or as copies.
 
 The first is right where similar inputs have similar targets (Cover & Hart 1967, Nearest neighbor pattern classification); the
-second finds, for rows and pictures of targets, what holds place by place (Robert & Escoufier 1976, the RV coefficient). Both are
-compared with permuted targets.
+second finds, for rows and pictures of targets, what holds place by place (Robert & Escoufier 1976, the RV coefficient). All are
+compared with permuted targets. Of whole numbers the pairs that are closest to each other are compared too: where targets depend
+on several columns only together (parity, sums modulo a number), the targets of such pairs are less alike than those of others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import log, nan
-from typing import Any, Final
+from math import isfinite, log, nan
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +22,22 @@ _WIDE: Final = 256  # numbers kept of each example
 _LEAST: Final = 4  # examples
 _PERMUTATIONS: Final = 24
 _TABLE: Final = 2.0  # times the rows seen: so few are possible
+_PAIRS: Final = 50  # pairs at the smallest distance
 
 Array = NDArray[Any]
+
+
+class Likeness(NamedTuple):
+    """How well inputs predict their targets.
+
+    far: how far the agreement of inputs and targets is from chance, in standard deviations over permuted targets. closest: the
+    same of the pairs of inputs closest to each other, below 0 if their targets are less alike than others; NaN unless inputs are
+    whole numbers. rows: how many examples were compared.
+    """
+
+    far: float
+    closest: float
+    rows: int
 
 
 def flat(tensor: Tensor, rows: int = ROWS) -> Array:
@@ -32,22 +47,22 @@ def flat(tensor: Tensor, rows: int = ROWS) -> Array:
     return np.asarray(wide[:, :: max(1, -(-wide.shape[1] // _WIDE))].to(torch.float64).cpu().numpy())
 
 
-def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) -> tuple[float, int]:
-    """How far the agreement of inputs and targets is from chance, in standard deviations over permuted targets, and the number
-    of examples compared. Each array holds rows of one batch. Equal rows count once. classes: whether targets are class numbers.
+def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) -> Likeness:
+    """How well inputs predict targets. Each array holds rows of one batch. Equal rows count once. classes: whether targets are
+    class numbers.
     """
     if not inputs or len({(a.shape[1], b.shape[1]) for a, b in zip(inputs, targets, strict=True)}) > 1:
-        return nan, 0
+        return Likeness(nan, nan, 0)
     given, places = np.unique(np.concatenate(inputs), axis=0, return_index=True)
     asked = np.concatenate(targets)[places]
     kept = np.isfinite(given).all(axis=1) & np.isfinite(asked).all(axis=1)
-    given, asked = _standard(given[kept]), asked[kept]
+    raw, asked = given[kept], asked[kept]
+    given = _standard(raw)
     if len(asked) < _LEAST or np.ptp(asked, axis=0).max() == 0 or _is_table(given):
-        return nan, 0
-    squares = (given**2).sum(axis=1)
-    distances = squares[:, None] + squares - 2 * given @ given.T
-    np.fill_diagonal(distances, np.inf)
+        return Likeness(nan, nan, 0)
+    distances = _distances(given)
     nearest = distances.argmin(axis=1)
+    left, right = _closest(raw)
     if classes:
         rows = (asked == np.unique(asked)).astype(np.float32)  # (N, classes)
     else:
@@ -63,9 +78,16 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     def linear(order: Array) -> float:
         return float(((given.T @ centred[order]) ** 2).sum())
 
+    def beside(order: Array) -> float:
+        own = rows[order]
+        return float((own[left] * own[right]).sum() if classes else -np.abs(own[left] - own[right]).sum())
+
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(asked)) for _ in range(_PERMUTATIONS)]
-    return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(asked)
+    closest = _from_chance(beside, orders) if len(left) >= _PAIRS else nan
+    # A truth table read row by row: not alike, but far from chance.
+    far = [abs(closest)] if isfinite(closest) else []
+    return Likeness(max(*(_from_chance(measure, orders) for measure in (nearby, linear)), *far), closest, len(asked))
 
 
 class Copies:
@@ -104,6 +126,23 @@ class Copies:
     def column(self) -> int:
         """The column it belongs to."""
         return -1 if self._equal is None or len(self._equal) == 1 else int(self._equal.argmax())
+
+
+def _distances(table: Array) -> Array:
+    """Squared distances of all rows; infinite from a row to itself."""
+    squares = (table**2).sum(axis=1)
+    distances = np.asarray(squares[:, None] + squares - 2 * table @ table.T)
+    np.fill_diagonal(distances, np.inf)
+    return distances
+
+
+def _closest(raw: Array) -> tuple[Array, Array]:
+    """Both ends of all pairs of rows at the smallest distance there is, if rows hold whole numbers; otherwise none."""
+    if (raw % 1).any():
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    distances = _distances(raw)
+    left, right = np.nonzero(np.triu(distances == distances.min()))
+    return left, right
 
 
 def _is_table(inputs: Array) -> bool:
