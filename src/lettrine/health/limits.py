@@ -62,6 +62,9 @@ THROWN: Final = 3.0  # times its start and guessing: a loss that rises so far wi
 THROWN_STEPS: Final = 20  # steps shows that the first steps destroyed the network
 UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
+CLIPPED_SMALL: Final = 0.01  # norm that gradients are clipped to; 0.1 to 10 is usual
+CLIPPED_LOOKS: Final = 5  # sampled steps with that norm
+CLIPPED_EVEN: Final = 0.05  # relative difference of that norm from step to step; it is estimated from a part of each gradient
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
 UPDATE_TIMID: Final = (
     3e-4  # half a decade below the aim: a network that moves so little and does not learn should move more first
@@ -244,6 +247,7 @@ NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, w
 LOG_NEAR: Final = 0.1  # a probability that stays above, at the steps looked at, does not become 0 at once
 GROWN: Final = 10.0  # times their median, for the last loss or gradient norm, before the learning rate is suspected of a NaN
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
+SORTED_NEARLY: Final = 0.8  # of a batch, its commonest class, mean over batches that differ far more than by chance
 SORTED_ROWS: Final = 8  # labels in a batch: fewer are of one class by chance
 WORSE_THAN_SIMPLE: Final = 0.03  # nats above a simpler model: so much may be lost by weights fitted on a dozen held-out words
 PAIRED: Final = 0.3  # of a loss's standard error: that of the difference of two losses on the same words, measured on names.txt

@@ -13,7 +13,10 @@ ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "
 FOLLOWING: Final = ("non-finite", "update-too-large", "update-too-small", "divergence", "spike", "no-learning")
 """What weights drawn far too large bring; a high first loss alone does not."""
 
-_IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
+_IDLE: Final = (
+    *("no-gradient", "no-learning", "update-too-small", "gradient-data", "gradient-scale", "not-optimised", "symmetry"),
+    "slow-learning",
+)
 
 _SYMPTOMS: Final = (
     *_TROUBLE,
@@ -58,12 +61,12 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gradients-not-synchronised": ("replicas-apart",),
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
-    "gradients-cleared": (*_IDLE, "never-moved"),
+    "gradients-cleared": (*_IDLE, "never-moved", "dead-units", "saturation"),
     "detached-generator": (*_IDLE, *_TROUBLE),
     "unregistered": (*_IDLE, "initial-loss"),
-    "never-moved": (*_IDLE, "frozen-random"),
+    "never-moved": (*_IDLE, "frozen-random", "dead-units", "saturation"),
     "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
-    "padding-mask": ("no-learning", "slow-learning", "leak"),
+    "padding-mask": ("no-learning", "slow-learning", "leak", "non-finite"),
     "padding-counted": ("no-learning", "slow-learning", "underfitting"),
     "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
     "clip-before-unscale": (*_IDLE, *_DEPTH),
@@ -109,7 +112,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "initial-loss",
     ),
     "norm-gain": ("no-learning", "slow-learning", "underfitting", "update-too-large", *_DEPTH, "initial-loss"),
-    "not-optimised": ("update-too-small", "gradient-data", "no-learning", "no-gradient"),
+    "not-optimised": (*_IDLE, "dead-units", "saturation"),
     "no-gradient": ("update-too-small", "gradient-scale", "gradient-data", "dead-units", "no-learning"),
     "spike": (
         "update-too-large",
@@ -156,7 +159,8 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "gradient-data": ("no-learning",),
     "majority-class": ("underfitting", "slow-learning"),
     "no-learning": ("underfitting", "slow-learning"),
-    "update-too-small": ("no-learning", "gradient-data"),
+    # Those that go before it in ORDER explain it instead, unless no weights move: see `verdict`.
+    "update-too-small": ("no-learning", *_DEPTH, "dead-units", "saturation", "underfitting"),
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": (
         *("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),

@@ -84,6 +84,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
         if finding.severity == "critical":
             place = ORDER.index("activation-scale") - 0.5  # weights drawn so large that nothing after them could go well
+    if finding.id == "update-too-small" and finding.severity == "critical" and not _dead(found):
+        place = ORDER.index("underfitting") - 0.5  # no weights move at all: whatever else is odd, it could not be learned away
     if finding.id == "underfitting" and finding.severity == "info":
         place = len(ORDER)  # what is certain comes before a guess at what may be left to learn
     if finding.id == "no-gradient" and finding.value:
@@ -93,6 +95,11 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
     elif finding.id == "norm-statistics" and finding.severity != "info":
         place = ORDER.index("dev-scale") - 0.5  # the effect of eval mode on the held-out loss comes before what it looks like
     return not _is_cause(finding), place
+
+
+def _dead(found: Sequence[Finding]) -> bool:
+    """Whether a whole layer is dead: then no rate moves the weights before it."""
+    return any(each.id == "dead-units" and each.severity == "critical" for each in found)
 
 
 def _is_cause(finding: Finding) -> bool:

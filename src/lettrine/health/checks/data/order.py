@@ -13,7 +13,7 @@ from lettrine.health.checks.data.input_scale import unscaled
 from lettrine.health.checks.held_out.answers import torn
 from lettrine.health.checks.losses.majority import rare_among
 from lettrine.health.checks.losses.oscillation import swings
-from lettrine.health.checks.reading import median, number
+from lettrine.health.checks.reading import median, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -36,11 +36,14 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", NEED_NOT_FALL)
     for each in by_class(trace):
         harm, pure, period = consequence(trace), each.figure("pure") == 1, swings(trace)
+        largest = each.figure("largest")
         held = "only one class" if pure else f"classes that differ {number(each.figure('scatter'))} times more than chance allows"
+        if nearly := not pure and largest >= limits.SORTED_NEARLY:
+            held = f"hardly more than one class ({share(largest)} of a batch on average)"
         swing = f"the loss swings up and down every {period} steps, and " if period and not harm.bad else ""
         yield Finding(
             id="sorted-data",
-            severity="critical" if harm.bad else "warning" if pure or period else "info",
+            severity="critical" if harm.bad else "warning" if pure or nearly or period else "info",
             where=each.where[:1],
             steps=each.steps,
             value=each.figure("scatter"),

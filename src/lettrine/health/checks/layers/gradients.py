@@ -77,6 +77,14 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def uneven(trace: Trace) -> bool:
+    """Whether gradients vanish or explode on their way back, with a consequence."""
+    try:
+        return any(each.severity != "info" for each in gradient_scale(trace))
+    except Skip:
+        return False
+
+
 def _even_out(each: float, vanishes: bool, sigmoids: bool) -> str:
     """The advice. each: the change of the gradients with a layer. Larger weights only saturate sigmoids, so these come first."""
     if vanishes and sigmoids:

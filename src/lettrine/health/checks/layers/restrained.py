@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.consequence import Consequence, consequence, fresh
 from lettrine.health.checks.reading import listed, number, plural, share
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -23,7 +24,11 @@ def hardly(course: Consequence) -> str:
 
 
 def dropped(trace: Trace) -> Iterator[Finding]:
-    """Dropout that drops nearly all."""
+    """Dropout of the answers themselves, or that drops nearly all."""
+    for each in trace.seen("dropout"):
+        if each.figure("looks") == each.figure("last") >= limits.HANDED_POINTS and each.figure("share") > 0:
+            yield _answers_dropped(trace, each)
+            return
     seen = [each for each in trace.seen("dropout") if limits_wiring.DROPPED <= each.figure("share") < 1]
     course = consequence(trace)
     if not seen or course.well or not (course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value):
@@ -44,6 +49,27 @@ def dropped(trace: Trace) -> Iterator[Finding]:
         remedy=f"p is the share that is dropped, not the share that is kept: set p={number(1 - most)} in "
         f"{place}, or leave it out until the network learns.",
         reference="Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting, section A.4",
+    )
+
+
+def _answers_dropped(trace: Trace, seen: Evidence) -> Finding:
+    part = seen.figure("share")
+    place = f"Dropout in {seen.where[0]}" if seen.where else "A dropout"
+    return Finding(
+        id="underfitting",
+        severity="warning",
+        where=seen.where,
+        steps=consequence(trace).steps,
+        value=part,
+        limit=0.0,
+        message=f"{place} is the last thing before the loss: in training {share(part)} of the answers are set to 0, whatever the "
+        "network says.",
+        why=f"No weights can make up for answers that are set to 0. The others become {number(1 / (1 - part))} times as large."
+        if part < 1
+        else "No weights can make up for answers that are set to 0.",
+        remedy="Take this dropout out, or put it before the last layer.",
+        reference="Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting: hidden and input "
+        "units",
     )
 
 

@@ -22,6 +22,12 @@ _REMEDIES: Final = {
     "log-likelihood": "Put a minus before it: loss = -log_prob.mean().",
     "entropy": "Subtract it: loss = policy_loss - c * entropy.mean().",
 }
+_IN_ORDER: Final = {
+    "cross_entropy": "cross_entropy(logits, targets)",
+    "binary_cross_entropy": "binary_cross_entropy(probabilities, targets)",
+    "binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits(logits, targets)",
+    "kl_div": "kl_div(logits.log_softmax(1), targets, reduction='batchmean')",
+}
 _WHY: Final = {
     "overlap": "The network learns to answer where the targets are not.",
     "cosine": "The network learns to give vectors that point away from their targets.",
@@ -32,18 +38,20 @@ _WHY: Final = {
 
 @check("wrong-direction")
 def wrong_direction(trace: Trace) -> Iterator[Finding]:
-    """Steps that make an error larger, or a measure of what is right smaller; a loss that falls without end.
+    """Steps that make an error larger, or a measure of what is right smaller; answers and targets that changed places in the
+    loss; a loss that falls without end.
 
     Measured: The sign with which an error reaches the loss, and whether the optimiser maximises. The same for measures of what is
         right (an overlap, a cosine with the targets, a likelihood, the entropy of a policy). The size of the codes of a flow
-        beside the log-volume in its loss. Of a loss below 0, whether it has a lowest value.
+        beside the log-volume in its loss. Whether a cross-entropy or divergence is given targets as its input, and the model's
+        answers as its target. Of a loss below 0, whether it has a lowest value.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
         square of its codes came below {VOLUME_VANISHED:g}. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
         values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where one optimiser trains against no judge.
     """
     seen = loss_seen(trace)
     rising = _upwards(seen) if seen is not None and seen.figure("upwards") == 1 else ()
-    yield from [*_measures(trace), *_shrinking(trace), *rising] or endless(trace)
+    yield from [*_exchanged(trace), *_measures(trace), *_shrinking(trace), *rising] or endless(trace)
     looked_at(trace)
 
 
@@ -68,6 +76,27 @@ def _upwards(seen: Evidence) -> Iterator[Finding]:
         remedy="Take the minus before the loss away." if negated else "Build the optimizer without maximize=True.",
         reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
     )
+
+
+def _exchanged(trace: Trace) -> Iterator[Finding]:
+    """Answers in the place of the targets."""
+    for seen in trace.seen("exchanged"):
+        function = seen.words["function"]
+        if seen.figure("looks") < max(seen.figure("all"), limits.HANDED_POINTS):
+            continue
+        yield Finding(
+            id="wrong-direction",
+            severity="critical",
+            where=(),
+            steps=seen.steps,
+            value=seen.figure("looks"),
+            limit=limits.HANDED_POINTS,
+            message=f"{function} is given the targets where it expects the model's answers, and the answers where it expects "
+            f"the targets, at all {int(seen.figure('looks'))} steps looked at.",
+            why="Its two arguments are not alike: a lower value no longer means better answers.",
+            remedy=f"Exchange the two: {_IN_ORDER[function]}.",
+            reference=f"torch.nn.functional.{function}: input, target",
+        )
 
 
 def _measures(trace: Trace) -> Iterator[Finding]:

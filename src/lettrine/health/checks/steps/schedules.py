@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.layers.gradients import uneven
 from lettrine.health.checks.reading import (
     finite_curve,
     learning_rate,
@@ -23,6 +24,7 @@ from lettrine.health.checks.wiring.connections import seen_once
 from lettrine.health.checks.words.capacity import at_rest
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
+from lettrine.health.limits import PLATEAU_STEPS
 from lettrine.health.trace import Floats, Trace
 
 _ROUNDING: Final = 1e-6  # of a rate: 0.1 times 0.1 is a little more than 0.01
@@ -182,7 +184,8 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     """A deep post-norm transformer at its full learning rate from the first step.
 
     Measured: Layer norms that come after a skip connection, and the learning rate of the first step.
-    Formula: share = (rate at the first step) / (highest rate); loss at rest > {WARM_LEARNED} * (loss of guessing).
+    Formula: share = (rate at the first step) / (highest rate); loss > {WARM_LEARNED} * (loss of guessing), at rest, or after
+        {PLATEAU_STEPS} steps where gradients vanish or explode.
     """
     seen = seen_once(trace, "post-norm")
     if seen is None or seen.figure("post") < limits.POST_NORMS:
@@ -190,14 +193,15 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     rates = trace.step_stats["learning_rate"][usable(trace)]
     peak = learning_rate(trace)
     course = consequence(trace)
-    hardly = at_rest(trace) and course.end > limits.WARM_LEARNED * course.reference.value
+    long = course.steps[1] - course.steps[0] >= PLATEAU_STEPS
+    hardly = course.end > limits.WARM_LEARNED * course.reference.value and (at_rest(trace) or (long and uneven(trace)))
     if not (course.bad or hardly) or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
         return
     outcome = (
         course.words
         if course.bad
         else (
-            f"the loss, at rest at {number(course.end, 3)}, is hardly below {course.reference.words} "
+            f"the loss, at {number(course.end, 3)}, is hardly below {course.reference.words} "
             f"({number(course.reference.value, 3)})"
         )
     )

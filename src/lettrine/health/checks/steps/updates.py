@@ -144,8 +144,9 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
 
     Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, over the tenth of
-    the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Where no loss
-    tells how it went: if all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random.
+    the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Critical if
+    nothing is learned and even the matrix that moves farthest stays below {UPDATE_TIMID:g}. Where no loss tells how it went: if
+    all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random.
     """
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
@@ -157,9 +158,10 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
     still = _untravelled(trace, value)
+    none_moves = pace(np.nanmax(table[:, kept], axis=0, keepdims=True)) < limits.UPDATE_TIMID and _nothing_learned(trace)
     finding = Finding(
         id="update-too-small",
-        severity="warning",
+        severity="critical" if none_moves else "warning",
         where=(),
         steps=span(trace, mask),
         value=value,
@@ -167,7 +169,8 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual."
         + (f" {still}" if still else ""),
         why="At this speed learning takes far more steps than needed.",
-        remedy=(
+        remedy=_clipped(trace)
+        or (
             f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
             "if the weights were initialised too large, shrink them instead."
         ),
@@ -176,6 +179,20 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     weighed = finding if still else weigh(finding, trace, symptom="silent")
     if weighed is not None:
         yield weighed
+
+
+def _clipped(trace: Trace) -> str:
+    """The advice if clipping makes the steps small: at each sampled step gradients shrank to one norm, far below 1."""
+    clipped, norms = trace.step_stats["clipped"], trace.step_stats["gradient_norm"]
+    clipped, norms = clipped[np.isfinite(clipped)], norms[np.isfinite(norms)]
+    norm = median(norms)
+    even = norm > 0 and bool((np.abs(norms / norm - 1) < limits.CLIPPED_EVEN).all())
+    if len(clipped) < limits.CLIPPED_LOOKS or not clipped.all() or not even or norm > limits.CLIPPED_SMALL:
+        return ""
+    return (
+        f"Gradients are clipped to a norm of {number(norm)} at each step: give clip_grad_norm_ a limit that few steps reach, "
+        "such as 1 (print what it returns, the norm before clipping)."
+    )
 
 
 def _untravelled(trace: Trace, value: float) -> str:

@@ -102,7 +102,7 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
     training loss stops falling, and how much dropout drops. For a whole run: the held-out losses of the last
     {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out loss.
     Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; dropout of {DROPPED} or more, where the loss ends at
-        {HARDLY_LEARNED} of guessing or above; for a whole run fall = (held-out loss
+        {HARDLY_LEARNED} of guessing or above, or any dropout of the answers themselves; for a whole run fall = (held-out loss
         {UNDERFITTING_POINTS} evaluations ago - last one) / the earlier one; gap = (held-out - training loss) / held-out loss,
         or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """

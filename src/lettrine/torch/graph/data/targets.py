@@ -18,12 +18,12 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     "gain": mean squared error of answering each example with the mean of the answers, minus that of the answers themselves,
     in units of the targets' variance, over the looks after warm-up; "gain_error": its standard error.
     Targets that are classes: "classes" (of the prediction), "classes_seen"; "seen 0", "seen 1", …: those; "pure": share of
-    looks with a single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is
-    usual); "ignored": share of targets that are left out; "all_ignored": share of looks where all are left out; "single":
-    share of looks with one target per example. The prediction: "sum_off": looks whose rows do not sum to 1 along the
-    classes although there was a softmax; "ones": looks with all values 1; "axis": axis of the softmax; "zeros": share of
-    zeros; "never": share of its units that were 0 in all examples; "above": looks with a value above 0; "between": looks
-    with all values between 0 and 1.
+    looks with a single class; "largest": mean share of a batch's commonest class; "scatter": how much more the classes of
+    batches differ than those of shuffled batches (1 is usual); "ignored": share of targets that are left out; "all_ignored":
+    share of looks where all are left out; "single": share of looks with one target per example. The prediction: "sum_off":
+    looks whose rows do not sum to 1 along the classes although there was a softmax; "ones": looks with all values 1; "axis":
+    axis of the softmax; "zeros": share of zeros; "never": share of its units that were 0 in all examples; "above": looks with a
+    value above 0; "between": looks with all values between 0 and 1.
 """
 
 from __future__ import annotations
@@ -290,6 +290,7 @@ def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
     return seen | {
         "classes_seen": len(known),
         "pure": float(((table > 0).sum(axis=1) == 1).mean()),
+        "largest": float((table.max(axis=1) / table.sum(axis=1)).mean()),
         "scatter": scatter,
         "labels": float(table.sum()),
     }
