@@ -200,7 +200,11 @@ def test_no_warmup():
     assert "norm_first=True" in finding.remedy
     assert found(make_trace(evidence=(deep,)), "no-warmup") == ()  # it learns all the same
     hardly = the(make_trace(steps=LONG, evidence=(deep,), loss=noisy(np.full(1000, 0.97 * log(10)), 0.01)), "no-warmup")
-    assert "at rest at 2.23, is hardly below guessing (2.3)" in hardly.message
+    assert "at 2.23, is hardly below guessing (2.3)" in hardly.message
+    slow = noisy(np.linspace(2.3, 0.955 * log(10), 1000), 0.01)
+    depth = {f"act{place + 1}.gradient_rms": 1e-4 * 20.0**place for place in range(3)}
+    assert found(make_trace(steps=LONG, evidence=(deep,), loss=slow), "no-warmup") == ()
+    assert the(make_trace(steps=LONG, evidence=(deep,), loss=slow, **depth), "no-warmup").severity == "critical"
     half = make_trace(steps=LONG, evidence=(deep,), loss=noisy(np.full(1000, 0.7 * log(10)), 0.01))
     assert found(half, "no-warmup") == ()  # it learned a good part, and noise may be left
     warm = {"step.learning_rate": np.minimum(np.linspace(0.0, 0.2, 13), 0.1)}
