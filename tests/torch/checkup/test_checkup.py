@@ -207,6 +207,19 @@ def test_a_task_in_a_file(task_file: Path) -> None:
         health.checkup(task="nowhere.py:make", **QUICK)
 
 
+def test_two_files_of_one_name(task_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "train.py"
+    other.parent.mkdir()
+    other.write_text("# one line more\n" + TASK)
+    for path in (task_file, other, task_file):
+        report = health.checkup(task=f"{path}:make", **QUICK)
+        saved = json.loads(report.save(tmp_path / "r.sarif").read_text())
+        place = saved["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+        lines = path.read_text().splitlines()
+        assert place["artifactLocation"]["uri"] == path.as_posix()
+        assert "self.layers =" in lines[place["region"]["startLine"] - 1]
+
+
 def test_sarif_points_at_the_line(task_file: Path) -> None:
     report = health.checkup(task=f"{task_file}:make", **QUICK)
     saved = json.loads(report.save(task_file.with_suffix(".sarif")).read_text())

@@ -398,6 +398,22 @@ class TestFirstLoss:
         seen = report.trace.seen("experiment:first-loss")[0]
         assert seen.figure("reference") == pytest.approx(-0.75 * log(0.75) - 0.25 * log(0.25), abs=1e-4)
 
+    @pytest.mark.parametrize(
+        ("end", "loss_fn"),
+        [
+            (nn.LogSoftmax(1), nn.functional.nll_loss),
+            (nn.Softmax(1), lambda out, y: nn.functional.nll_loss(out.log(), y)),
+            (nn.Sequential(nn.Flatten(0), nn.Sigmoid()), lambda out, y: nn.functional.binary_cross_entropy(out, y.float())),
+            (nn.Flatten(0), lambda out, y: nn.functional.binary_cross_entropy_with_logits(out, y.float())),
+        ],
+    )
+    def test_reference_is_the_entropy_however_the_network_ends(self, end: nn.Module, loss_fn: Any) -> None:
+        target = torch.tensor([0, 0, 0, 1])
+        model = nn.Sequential(nn.Linear(3, 2 if isinstance(end, nn.Softmax | nn.LogSoftmax) else 1), end)
+        report = tried("first-loss", model, [(torch.randn(4, 3), target)], loss_fn)
+        seen = report.trace.seen("experiment:first-loss")[0]
+        assert seen.figure("reference") == pytest.approx(-0.75 * log(0.75) - 0.25 * log(0.25), abs=1e-4)
+
     def test_reference_is_the_variance_of_the_targets(self) -> None:
         target = torch.tensor([[1.0], [2.0], [3.0], [6.0]])
         report = tried("first-loss", nn.Linear(3, 1), [(torch.randn(4, 3), target)], nn.MSELoss())

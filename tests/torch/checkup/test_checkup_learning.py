@@ -578,6 +578,37 @@ class TestKindsMetInTheWild:
         )
         assert found.where == ("0", "1")
 
+    @pytest.mark.parametrize("bent", [True, False])
+    @pytest.mark.parametrize("end", ["one number", "a probability", "logarithms of shares", "shares"])
+    def test_two_linear_layers_whose_end_is_in_forward(self, end: str, bent: bool) -> None:
+        class Ended(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(1)
+                self.a, self.b = nn.Linear(20, 64), nn.Linear(64, 2 if "shares" in end else 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = self.a(x)
+                z = self.b(torch.relu(h) if bent else h)
+                if end == "shares":
+                    return z.softmax(1)
+                if end == "logarithms of shares":
+                    return z.log_softmax(1)
+                return z.squeeze(1).sigmoid() if end == "a probability" else z.squeeze(1)
+
+        batches = [(x, x[:, 0] * x[:, 1] > 0) for x, _ in pairs(4, 256)]
+        loss_fn = {
+            "one number": lambda out, y: nn.functional.binary_cross_entropy_with_logits(out, y.float()),
+            "a probability": lambda out, y: nn.functional.binary_cross_entropy(out, y.float()),
+            "logarithms of shares": lambda out, y: nn.functional.nll_loss(out, y.long()),
+            "shares": lambda out, y: nn.functional.nll_loss((out + 1e-9).log(), y.long()),
+        }[end]
+        report = tried("one-batch", Ended(), batches, loss_fn)
+        if bent:
+            assert clean(report)
+        else:
+            assert "is one linear map" in the(report, "underfitting").message
+
     def test_what_explains_that_nothing_can_be_fitted_explains_underfitting(self) -> None:
         kinds = (("underfitting", "warning"), ("broadcast", "critical"))
         (first,) = ordered([finding(kind, severity, (), f"It is {kind}.", "why", "remedy") for kind, severity in kinds])

@@ -9,6 +9,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,16 +86,30 @@ def _module(home: str) -> Any:
     path = Path(home)
     if not path.is_file():
         raise HealthError(f"task got the file {quote(home)}, which is not there; expected a file such as train.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = _free_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # noqa: S101  for the type checker: a .py file has a loader
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)  # so that it finds its neighbours, as when it is run itself
-    sys.modules.setdefault(path.stem, module)
+    sys.modules[name] = module
     try:
         with users_code(quote(home)):
             spec.loader.exec_module(module)
     finally:
         sys.path.remove(folder)
     return module
+
+
+def _free_name(path: Path) -> str:
+    """The file's name; with a number if a module from elsewhere has that name, because the lines of a class are looked up by the
+    name of its module.
+    """
+    names = chain((path.stem,), (f"{path.stem}_{number}" for number in count(2)))
+    return next(each for each in names if each not in sys.modules or _is_at(sys.modules[each], path))
+
+
+def _is_at(module: Any, path: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve() == path.resolve()

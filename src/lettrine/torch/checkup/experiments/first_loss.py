@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
+from functools import partial
 from math import inf, isfinite, nan, prod
 from typing import Any
 
@@ -29,6 +31,7 @@ from lettrine.torch.checkup.task import Task
 MOST_CONSTANTS = 4096  # values of the constant answer
 TRIES = 60  # evaluations of the loss, in at most
 TIME = 0.1  # share of the remaining time
+ROUNDED = 1e-3  # a sum of shares is 1 within this, in 16 bits too
 
 
 @experiment("first-loss", "First loss", passes=3)
@@ -121,7 +124,7 @@ def spread(task: Task) -> tuple[int, ...]:
 
 def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = (0,)) -> float:
     """The loss of the best constant answer to the first batch, or to several; NaN if the loss does not take a constant."""
-    if output is None or output.ndim < 2 or output.shape[0] < 2:
+    if output is None or output.ndim < 1 or output.shape[0] < 2:
         return nan
     shapes = [output.shape]
     for number in numbers[1:]:
@@ -129,10 +132,21 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
         if other is None or other.shape[1:] != output.shape[1:]:
             return constant_loss(task, output)
         shapes.append(other.shape)
+    for kind in _kinds(output):
+        found = _best_constant(task, output, shapes, numbers, kind)
+        if isfinite(found):
+            return found
+    return nan
+
+
+def _best_constant(
+    task: Task, output: Tensor, shapes: list[torch.Size], numbers: tuple[int, ...], kind: Callable[[Tensor], Tensor]
+) -> float:
+    """The lowest loss of a constant of this kind; NaN if the loss does not take it."""
     best, last = inf, task.left() * (1 - TIME)
     with task.boxed():
-        for shape in _constants(output):
-            constant = torch.zeros(shape, dtype=output.dtype, device=output.device, requires_grad=True)
+        for form in _constants(output):
+            constant = torch.zeros(form, dtype=output.dtype, device=output.device, requires_grad=True)
             search = torch.optim.LBFGS([constant], lr=1.0, max_iter=TRIES, line_search_fn="strong_wolfe")
             reached = [inf]
 
@@ -141,7 +155,8 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
                     raise _Late
                 search.zero_grad()
                 losses = [
-                    loss_of(task, constant.expand(shape).clone(), number) for number, shape in zip(numbers, shapes, strict=True)
+                    loss_of(task, kind(constant.expand(shape).clone()), number)
+                    for number, shape in zip(numbers, shapes, strict=True)
                 ]
                 loss = torch.stack(losses).mean()
                 if not loss.requires_grad:
@@ -159,6 +174,22 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
     return best if isfinite(best) else nan
 
 
+def _kinds(output: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:
+    """What makes any numbers an answer of the kind that the network gives: shares, their logarithms, probabilities, or numbers.
+
+    Without it the constant would be an answer that no such network can give: of a loss that takes logarithms of shares there is
+    none that is the best.
+    """
+    values = output.detach().double()
+    for axis in range(1, min(values.ndim, 3)):
+        if values.shape[axis] > 1 and bool((values.logsumexp(axis).abs() < ROUNDED).all()):
+            return (partial(torch.log_softmax, dim=axis),)
+        if values.shape[axis] > 1 and bool((values >= 0).all()) and bool(((values.sum(axis) - 1).abs() < ROUNDED).all()):
+            return (partial(torch.softmax, dim=axis),)
+    inside = bool((values >= 0).all()) and bool((values <= 1).all())
+    return (torch.clone, torch.sigmoid) if inside else (torch.clone,)
+
+
 class _Late(Exception):  # noqa: N818
     """The loss is so slow that the search would take too long."""
 
@@ -170,15 +201,10 @@ class _Unrelated(Exception):  # noqa: N818
 def _constants(output: Tensor) -> list[tuple[int, ...]]:
     """Shapes of a constant answer: one for all examples, one for all places too."""
     whole = (1, *output.shape[1:])
-    per_class = [(1, output.shape[1], *(1 for _ in output.shape[2:]))]
-    if output.ndim == 3:
-        per_class.append((1, 1, output.shape[2]))
-    if output.ndim == 2:
-        per_class = []
-    size = 1
-    for length in whole:
-        size *= length
-    return [whole] if size <= MOST_CONSTANTS and output.ndim == 2 else per_class
+    if output.ndim <= 2:
+        return [whole] if prod(whole) <= MOST_CONSTANTS else []
+    per_class: list[tuple[int, ...]] = [(1, output.shape[1], *(1 for _ in output.shape[2:]))]
+    return [*per_class, (1, 1, output.shape[2])] if output.ndim == 3 else per_class
 
 
 def _broadcast(task: Task, output: Tensor | None) -> Finding | None:

@@ -186,8 +186,22 @@ def _is_linear(task: Task) -> bool:
             return False
         if not all(isinstance(each, Tensor) and each.is_floating_point() for each in made):
             return False
-        nothing, one, other, both = made
-        return change(both + nothing, one + other) < CHECKUP_SAME and change(one, nothing) > CHECKUP_SAME
+        answers = torch.stack(made)
+        return any(_adds_up(*each) for each in (answers, _without_end(answers)))
+
+
+def _adds_up(nothing: Tensor, one: Tensor, other: Tensor, both: Tensor) -> bool:
+    """Whether the answer to a sum is the sum of the answers, and not one answer to all."""
+    return change(both + nothing, one + other) < CHECKUP_SAME and change(one, nothing) > CHECKUP_SAME
+
+
+def _without_end(answers: Tensor) -> Tensor:
+    """Answers before a sigmoid, a softmax or a log-softmax at the end, up to what it takes away."""
+    shares = bool((answers >= 0).all()) and bool((answers <= 1).all())
+    logs = answers.log() if shares else answers
+    if answers.ndim > 2 and bool((logs.logsumexp(-1).abs() < CHECKUP_SAME).all()):
+        return logs - logs[..., :1]
+    return answers.logit() if shares else answers
 
 
 def _between(layers: tuple[str, ...]) -> str:
