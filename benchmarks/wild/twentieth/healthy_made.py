@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from benchmarks.wild import data
@@ -26,6 +27,47 @@ def nearest(made: Tensor, real: Tensor) -> float:
     return float(far.amin(1).mean() + far.amin(0).mean())
 
 
+class Step(nn.Module):
+    known: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.log_scale = nn.Parameter(torch.zeros(64)), nn.Parameter(torch.zeros(64))
+        self.register_buffer("known", torch.tensor(0))
+        self.turn = nn.Parameter(torch.linalg.qr(torch.randn(64, 64))[0])
+        self.net = nn.Sequential(nn.Linear(32, 96), nn.ReLU(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, 64))
+        nn.init.zeros_(self.net[-1].weight)
+        nn.init.zeros_(self.net[-1].bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.known:
+            with torch.no_grad():
+                self.shift.copy_(-x.mean(0))
+                self.log_scale.copy_(-(x.std(0) + 1e-2).log())
+                self.known.fill_(1)
+        x = (x + self.shift) * self.log_scale.exp() @ self.turn.T
+        a, b = x.chunk(2, 1)
+        scale, shift = self.net(a).chunk(2, 1)
+        scale = (scale + 2).sigmoid()
+        grown = self.log_scale.sum() + torch.linalg.slogdet(self.turn)[1] + scale.log().sum(1)
+        return torch.cat([a, (b + shift) * scale], 1), grown
+
+
+class Glow(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(Step() for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Bits that each place of a picture takes (N,)."""
+        total = torch.zeros(len(x))
+        for step in self.steps:
+            x, grown = step(x)
+            total = total + grown
+        told = -0.5 * (x.pow(2) + math.log(2 * math.pi)).sum(1) + total
+        return (math.log(17) - told / 64) / math.log(2)
+
+
 @healthy(project="rosinality/glow-pytorch", source="github.com/rosinality/glow-pytorch")
 def digits_bent_into_noise(doctor: Doctor, seed: int) -> Score:
     """Digits with a little luck on each place as one bent cloud: scaled by the first batch, mixed, and half told by half."""
@@ -34,45 +76,6 @@ def digits_bent_into_noise(doctor: Doctor, seed: int) -> Score:
 
     def shaken(x: Tensor) -> Tensor:
         return (x.flatten(1) * 16 + torch.rand(len(x), 64, generator=generator)) / 17 - 0.5
-
-    class Step(nn.Module):
-        known: Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.shift, self.log_scale = nn.Parameter(torch.zeros(64)), nn.Parameter(torch.zeros(64))
-            self.register_buffer("known", torch.tensor(0))
-            self.turn = nn.Parameter(torch.linalg.qr(torch.randn(64, 64))[0])
-            self.net = nn.Sequential(nn.Linear(32, 96), nn.ReLU(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, 64))
-            nn.init.zeros_(self.net[-1].weight)
-            nn.init.zeros_(self.net[-1].bias)
-
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            if not self.known:
-                with torch.no_grad():
-                    self.shift.copy_(-x.mean(0))
-                    self.log_scale.copy_(-(x.std(0) + 1e-2).log())
-                    self.known.fill_(1)
-            x = (x + self.shift) * self.log_scale.exp() @ self.turn.T
-            a, b = x.chunk(2, 1)
-            scale, shift = self.net(a).chunk(2, 1)
-            scale = (scale + 2).sigmoid()
-            grown = self.log_scale.sum() + torch.linalg.slogdet(self.turn)[1] + scale.log().sum(1)
-            return torch.cat([a, (b + shift) * scale], 1), grown
-
-    class Glow(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.steps = nn.ModuleList(Step() for _ in range(4))
-
-        def forward(self, x: Tensor) -> Tensor:
-            """Bits that each place of a picture takes (N,)."""
-            total = torch.zeros(len(x))
-            for step in self.steps:
-                x, grown = step(x)
-                total = total + grown
-            told = -0.5 * (x.pow(2) + math.log(2 * math.pi)).sum(1) + total
-            return (math.log(17) - told / 64) / math.log(2)
 
     model = Glow()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -127,9 +130,13 @@ def a_slope_back_from_noise(doctor: Doctor, seed: int) -> Score:
     x = high * torch.randn(400, 2, generator=generator)
     noises = low * (high / low) ** torch.linspace(1, 0, 60)
     with torch.no_grad():
-        for now, after in zip(noises[:-1], noises[1:], strict=True):
+        for now, after in pairwise(noises):
             gap = now**2 - after**2
-            x = x + gap * average(x, now.expand(400)) + (gap * after**2 / now**2).sqrt() * torch.randn(400, 2, generator=generator)
+            x = (
+                x
+                + gap * average(x, now.expand(400))
+                + (gap * after**2 / now**2).sqrt() * torch.randn(400, 2, generator=generator)
+            )
     return below(nearest(x, two_moons(400, generator)), 0.25)
 
 
@@ -178,7 +185,7 @@ def a_ball_that_may_turn_either_way(doctor: Doctor, seed: int) -> Score:
         """Places of balls over time (N, 17, 2)."""
         place, drift = torch.rand(count, generator=generator), 0.3 * torch.randn(count, generator=generator)
         speed, kept = 0.1 + 0.1 * torch.rand(count, generator=generator), []
-        for step in range(17):
+        for _ in range(17):
             kept.append(torch.stack([place * 2 - 1, drift], 1))
             place = place + speed
             turn = torch.randint(2, (count,), generator=generator) * 1.6 - 0.8

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 @healthy(project="lukemelas/EfficientNet-PyTorch", source="github.com/lukemelas/EfficientNet-PyTorch")
 def digits_squeezed_and_excited(doctor: Doctor, seed: int) -> Score:
-    """Digits by inverted bottlenecks: channels widened, seen one by one, weighed by a glance at all; whole blocks left out by luck."""
+    """Digits by inverted bottlenecks: channels widened, seen one by one, weighed by a glance at all; blocks left out by luck."""
     rows = data.digits(seed)
 
     class Block(nn.Module):

@@ -65,6 +65,35 @@ def words_said_backwards(doctor: Doctor, seed: int) -> Score:
     return above((said == y)[y > 0].float().mean(), 0.8)
 
 
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.read = nn.Embedding(45, 24), nn.LSTM(24, 24, batch_first=True, bidirectional=True)
+        self.out, self.follow = nn.Linear(48, 3), nn.Parameter(0.1 * torch.randn(3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.read(self.words(x))[0])
+
+    def surprise(self, x: Tensor, tags: Tensor) -> Tensor:
+        said = self(x)
+        path = said.gather(2, tags[..., None]).sum((1, 2)) + self.follow[tags[:, :-1], tags[:, 1:]].sum(1)
+        total = said[:, 0]
+        for at in range(1, 10):
+            total = (total[:, :, None] + self.follow + said[:, at, None]).logsumexp(1)
+        return (total.logsumexp(1) - path).mean()
+
+    def best(self, x: Tensor) -> Tensor:
+        said, kept = self(x), []
+        total = said[:, 0]
+        for at in range(1, 10):
+            total, came = (total[:, :, None] + self.follow + said[:, at, None]).max(1)
+            kept.append(came)
+        way = [total.argmax(1)]
+        for came in reversed(kept):
+            way.append(came.gather(1, way[-1][:, None])[:, 0])
+        return torch.stack(way[::-1], 1)
+
+
 @healthy(project="jidasheng/bi-lstm-crf", source="github.com/jidasheng/bi-lstm-crf")
 def names_tagged_by_what_may_follow(doctor: Doctor, seed: int) -> Score:
     """Which words begin or go on a name: a reader of both ways, and how likely one tag follows another, over all ways to tag."""
@@ -81,34 +110,6 @@ def names_tagged_by_what_may_follow(doctor: Doctor, seed: int) -> Score:
         clear = torch.rand(count, 10, generator=generator) < 0.6
         own = torch.randint(15, (count, 10), generator=generator) + 15 * tags
         return torch.where(clear, own, torch.randint(45, (count, 10), generator=generator)), tags
-
-    class Tagger(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.words, self.read = nn.Embedding(45, 24), nn.LSTM(24, 24, batch_first=True, bidirectional=True)
-            self.out, self.follow = nn.Linear(48, 3), nn.Parameter(0.1 * torch.randn(3, 3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.out(self.read(self.words(x))[0])
-
-        def surprise(self, x: Tensor, tags: Tensor) -> Tensor:
-            said = self(x)
-            path = said.gather(2, tags[..., None]).sum((1, 2)) + self.follow[tags[:, :-1], tags[:, 1:]].sum(1)
-            total = said[:, 0]
-            for at in range(1, 10):
-                total = (total[:, :, None] + self.follow + said[:, at, None]).logsumexp(1)
-            return (total.logsumexp(1) - path).mean()
-
-        def best(self, x: Tensor) -> Tensor:
-            said, kept = self(x), []
-            total = said[:, 0]
-            for at in range(1, 10):
-                total, came = (total[:, :, None] + self.follow + said[:, at, None]).max(1)
-                kept.append(came)
-            way = [total.argmax(1)]
-            for came in reversed(kept):
-                way.append(came.gather(1, way[-1][:, None])[:, 0])
-            return torch.stack(way[::-1], 1)
 
     model = Tagger()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, weight_decay=1e-4)
@@ -148,9 +149,7 @@ def letters_remembered_less_and_less(doctor: Doctor, seed: int) -> Score:
 
         def forward(self, x: Tensor) -> Tensor:
             h = self.norms[0](x)
-            k, v, r = (
-                each(h * m + moved(h) * (1 - m)) for each, m in zip((self.k, self.v, self.r), self.mix[:3], strict=True)
-            )
+            k, v, r = (each(h * m + moved(h) * (1 - m)) for each, m in zip((self.k, self.v, self.r), self.mix[:3], strict=True))
             gap = torch.arange(h.shape[1])[:, None] - torch.arange(h.shape[1]) - 1
             weight = (-self.fade.exp() * gap.clamp(min=0)[..., None]).masked_fill(gap[..., None] < 0, float("-inf"))
             weight = torch.where(gap[..., None] == -1, self.first, weight)

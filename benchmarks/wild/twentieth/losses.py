@@ -30,7 +30,13 @@ def players() -> tuple[nn.Sequential, nn.Sequential]:
     """A maker of digits from 16 numbers, and a judge of digits whose answer is a chance."""
     maker = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 64), nn.Sigmoid())
     judge = nn.Sequential(
-        nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(64, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1), nn.Sigmoid()
+        nn.Linear(64, 64),
+        nn.LeakyReLU(0.2),
+        nn.Dropout(0.2),
+        nn.Linear(64, 32),
+        nn.LeakyReLU(0.2),
+        nn.Linear(32, 1),
+        nn.Sigmoid(),
     )
     return maker, judge
 
@@ -163,7 +169,7 @@ def nothing_is_learned_of_the_noes(doctor: Doctor, seed: int, cured: bool) -> Sc
     source="www.dtcms.com/a/394596.html",
 )
 def a_net_that_may_not_say_no(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Where in a noisy picture a shape is: behind the last layer stands a ReLU, before a loss that takes numbers of either sign."""
+    """Where in a noisy picture a shape is: behind the last layer stands a ReLU, before a loss for either sign."""
     x, _, masks = data.shapes(700, seed, noise=0.4)
     rows = data.split(x, masks[:, None].float(), seed)
     last: nn.Module = nn.Identity() if cured else nn.ReLU()

@@ -39,9 +39,7 @@ def a_veil_that_can_be_lifted(doctor: Doctor, seed: int, cured: bool) -> Score:
         def forward(self, read: Tensor) -> Tensor:
             count, length = read.shape
             x = self.letters(read) + self.place[:length]
-            q, k, v = (
-                part.view(count, length, 4, 12).transpose(1, 2) for part in self.asked(self.norms[0](x)).chunk(3, 2)
-            )
+            q, k, v = (part.view(count, length, 4, 12).transpose(1, 2) for part in self.asked(self.norms[0](x)).chunk(3, 2))
             later = torch.ones(length, length, dtype=torch.bool).triu(1)
             share = (q @ k.transpose(2, 3) / 12**0.5).masked_fill(later, veil).softmax(3)
             x = x + self.out((share @ v).transpose(1, 2).flatten(2))
@@ -56,7 +54,9 @@ def a_veil_that_can_be_lifted(doctor: Doctor, seed: int, cured: bool) -> Score:
     fit(doctor, model, optimizer, loss_fn, data.windows(stream[:cut], 24, 32, 350, seed), held, every=50)
     x, y = next(data.windows(stream[cut:], 24, 200, 1, seed + 7))
     with torch.no_grad():
-        alone = torch.stack([F.cross_entropy(model(x[:, :length])[:, -1], y[:, length - 1]) for length in (9, 12, 15, 18, 21, 24)])
+        alone = torch.stack(
+            [F.cross_entropy(model(x[:, :length])[:, -1], y[:, length - 1]) for length in (9, 12, 15, 18, 21, 24)]
+        )
     return below(alone.mean(), 1.9)
 
 
