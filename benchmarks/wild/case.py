@@ -37,6 +37,7 @@ LOOKS: Final = (
     "seventeenth",
     "eighteenth",
     "nineteenth",
+    "twentieth",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast
