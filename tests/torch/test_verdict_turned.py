@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tests.torch.verdicts import alarms, watched  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from lettrine import health  # noqa: E402
-from tests.torch.verdicts import alarms, watched  # noqa: E402
 
 Pair = tuple[Tensor, Tensor]
 

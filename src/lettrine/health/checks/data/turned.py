@@ -29,10 +29,10 @@ def turned(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=apart,
             limit=limits.TURNED_SHARE,
-            message=f"{share(apart)} of the targets lie mirrored or turned against their pictures: of {int(told):,} rows in which "
-            f"it can be told, {int(told - straight):,} go best with their picture when they are turned back.",
+            message=f"{share(apart)} of the targets lie mirrored or turned against their pictures: of {int(told):,} rows "
+            f"in which it can be told, {int(told - straight):,} go best with their picture when they are turned back.",
             why="The network is asked for a map of what lies elsewhere, and can only answer with a blur of all ways.",
-            remedy="Draw the random flips, turns and cuts once for each example, and apply them to the picture and to its target: "
-            "with torchvision.transforms.v2, transform(image, tv_tensors.Mask(mask)) in one call.",
+            remedy="Draw the random flips, turns and cuts once for each example, and apply them to the picture and to its "
+            "target: with torchvision.transforms.v2, transform(image, tv_tensors.Mask(mask)) in one call.",
             reference="Ronneberger et al. 2015, U-Net, section 3.1",
         )

@@ -79,7 +79,7 @@ def _maps(target: Tensor, pictures: Tensor) -> Tensor | None:
     maps = target.detach()[:_ROWS]
     maps = maps.unsqueeze(1) if maps.ndim == 3 else maps
     if not maps.is_floating_point() and maps.shape[1] == 1:
-        classes, counts = maps.unique(return_counts=True)
+        classes, counts = torch.unique(maps, return_counts=True)
         maps = maps == classes[counts.argsort(descending=True)[:_CHANNELS]].reshape(1, -1, 1, 1)
     return maps[:, :_CHANNELS].float()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from math import inf, nan
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
@@ -74,7 +75,7 @@ def _amounts(root: RootCall, calls: Iterable[FunctionCall]) -> Tensor | None:
         pair = [each for each in product.args if isinstance(each, Tensor)]
         drawn = [each for each in pair if id(each) in made and made[id(each)].name in _DRAWS]
         factors = [each for each in pair if each.numel() == len(given) and readable(each)]
-        if drawn and factors and len(factors[0].unique()) >= _ROWS // 2:
+        if drawn and factors and len(torch.unique(factors[0])) >= _ROWS // 2:
             return factors[0].detach().reshape(-1)
     return None
 
@@ -105,4 +106,4 @@ def _first(root: RootCall, each: Any) -> bool:
 
 def _apart(values: Tensor, amounts: Tensor) -> bool:
     """Whether rows with the same value have different amounts: it says something else about them."""
-    return any(len(amounts[values == each].unique()) > 1 for each in values.unique())
+    return any(len(torch.unique(amounts[values == each])) > 1 for each in torch.unique(values))
