@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.torch.verdicts import alarms, watched  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from verdicts import alarms, watched  # noqa: E402
 
 from lettrine import health  # noqa: E402
 

@@ -124,3 +124,5 @@ TURNED_SHARE: Final = 0.2  # of them, at least, do not lie straight: augmentatio
 TURNED_BEYOND: Final = 0.1  # of them, more than chance turns: it turns most of those that are told by chance
 TURNED_CHANCE: Final = 0.4  # times these: pictures that go nearly as well with the maps of others say nothing
 UNTOLD_LOOKS: Final = 3  # at which noise was mixed in by many amounts and the network was told one
+GIVEN_FAR: Final = 10.0  # times the highest rate of the run is the one the optimiser was made with: nobody means that
+GIVEN_MOVES: Final = 0.1  # by which a schedule moves the rate, relative to its lowest

@@ -28,6 +28,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.steps.given_rates import never_reached
 from lettrine.health.checks.steps.killed import Killed, killed
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -145,8 +146,12 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, over the tenth of
     the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Where no loss
-    tells how it went: if all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random.
+    tells how it went: if all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random. Or: the highest
+    rate of a schedule is 1/{GIVEN_FAR:g} or less of the one that the optimiser was made with, and little is learned.
     """
+    if certain := list(never_reached(trace)):
+        yield from certain
+        return
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
