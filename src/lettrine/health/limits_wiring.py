@@ -126,3 +126,5 @@ TURNED_CHANCE: Final = 0.4  # times these: pictures that go nearly as well with 
 UNTOLD_LOOKS: Final = 3  # at which noise was mixed in by many amounts and the network was told one
 GIVEN_FAR: Final = 10.0  # times the highest rate of the run is the one the optimiser was made with: nobody means that
 GIVEN_MOVES: Final = 0.1  # by which a schedule moves the rate, relative to its lowest
+VALUES_REWARDS: Final = 512  # transitions whose rewards were seen, before anything is said of how large values can be
+VALUES_BEYOND: Final = 3.0  # times the largest sum of rewards: one reward in hundreds may be larger than those seen
