@@ -214,3 +214,11 @@ def test_missing_zero_grad():
     left = np.where(np.arange(len(STEPS)) == 0, 0.0, 1.0)
     assert the(make_trace(**{"step.leftover_gradient": left}), "missing-zero-grad").severity == "critical"
     assert found(make_trace(**{"step.leftover_gradient": 1.0 - left}), "missing-zero-grad") == ()
+
+
+def test_gradients_cleared_at_every_second_step():
+    now_and_then = the(make_trace(**{"step.leftover_gradient": np.arange(len(STEPS)) % 2.0}), "missing-zero-grad")
+    assert now_and_then.severity == "warning"
+    assert "under one condition" in now_and_then.remedy
+    once = np.where(np.arange(len(STEPS)) < 3, np.arange(len(STEPS)) > 0, 0.0)
+    assert found(make_trace(**{"step.leftover_gradient": once}), "missing-zero-grad") == ()

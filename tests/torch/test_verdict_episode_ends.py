@@ -103,5 +103,5 @@ def test_values_of_the_network_itself(end: int) -> None:
             loss.backward()
             optimiser.step()
             watch.loss(loss)
-    found = [each.id for each in watch.report().findings]
+    found = [each.id for each in watch.report().findings if each.severity != "info"]
     assert ("value-target" in found) is (end == 1)

@@ -192,3 +192,22 @@ def test_one_batch_to_see_whether_it_can_be_learned() -> None:
     x, y = table(64)
     one = lambda: iter([(x, y)])  # noqa: E731
     assert told(trained(net(), one, mean_over(one), epochs=60)) == ["info"]
+
+
+def test_sequences_whose_targets_are_laid_out_in_one_row() -> None:
+    torch.manual_seed(0)
+    text = torch.randint(20, (260, 13))
+    model = nn.Sequential(nn.Embedding(20, 16), nn.Linear(16, 20))
+
+    def some(places: Tensor) -> Iterator[Pair]:
+        for batch in places[torch.randperm(len(places))].split(16):
+            yield text[batch, :-1], text[batch, 1:].flatten()
+
+    def told_by_place(model: nn.Module, batch: Pair) -> Tensor:
+        return functional.cross_entropy(model(batch[0]).flatten(0, 1), batch[1])
+
+    train, held = torch.arange(200), torch.arange(200, 260)
+    for places, said in ((torch.arange(260), ["warning"]), (train, [])):
+        epoch = lambda places=places: some(places)  # noqa: E731
+        report = trained(model, epoch, mean_over(lambda: some(held), told_by_place), told_by_place, epochs=4)
+        assert told(report) == said

@@ -76,6 +76,24 @@ def test_targets_as_they_should_be(loss: Loss) -> None:
     assert said(loss) == []
 
 
+def test_values_told_by_the_network_that_is_trained() -> None:
+    (found,) = said(lambda model, _, batch: target_first(model, model, batch))
+    assert (found.severity, "own values" in found.message) == ("info", True)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_values_beyond_all_sums_of_rewards(own: bool) -> None:
+    def far(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            other[2].bias.fill_(100.0)  # rewards of 1 at most and a discount of 0.95: no value above 20
+            model[2].bias.fill_(400.0)
+        return target_first(model, model if own else other, batch)
+
+    (found,) = said(far, steps=300)
+    assert (found.severity, "larger than 20" in found.message) == ("warning", True)
+    assert ("copy that is filled every few hundred steps" in found.remedy) is own
+
+
 @pytest.mark.parametrize("loss", [target_first, target_last])
 def test_the_value_of_the_state_itself(loss: Loss) -> None:
     def itself(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:

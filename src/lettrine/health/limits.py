@@ -126,6 +126,8 @@ NORM_BATCH: Final = 8  # with fewer examples the statistics are too noisy, whate
 
 EVAL_SHARE: Final = 0.5  # of the late sampled steps, or more
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
+LEFTOVER_PART: Final = 0.2  # of them: gradients are cleared at some steps only; who clears at each step has none
+LEFTOVER_LOOKS: Final = 4  # steps that showed it
 
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer do not show where a loss goes

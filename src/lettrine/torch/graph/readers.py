@@ -19,6 +19,8 @@ from lettrine.torch.graph.data import (
     rows,
     targets,
     trained_on,
+    turned,
+    untold,
 )
 from lettrine.torch.graph.layers import (
     alone,
@@ -160,8 +162,10 @@ __all__ = [
     "targets",
     "trained_on",
     "triplets",
+    "turned",
     "twice",
     "unbent",
+    "untold",
     "values",
     "volumes",
     "wasted",

@@ -10,6 +10,7 @@ from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, weigh
 from lettrine.health.checks.data.displaced import displaced
 from lettrine.health.checks.data.input_scale import unscaled
+from lettrine.health.checks.data.turned import turned
 from lettrine.health.checks.held_out.answers import torn
 from lettrine.health.checks.losses.majority import rare_among
 from lettrine.health.checks.losses.oscillation import swings
@@ -100,12 +101,13 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         among those seen. And whether any feature varies with any number of the targets, which may be rows or pictures. Asked
         only if nothing was learned, or nothing that depends on the input: the answers fit their own targets no better than the
         mean of the answers does, within {GAIN_NOISE:g} standard errors, and gain less than {LEARNED_SHARE:.0%}. And, of
-        sequences, the places of the targets among the tokens given.
+        sequences, the places of the targets among the tokens given; of maps, whether they lie mirrored or turned against
+        their pictures.
     Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
         them), or the same of the squares of all covariances, whichever is larger; limit = {TOLD:g}, and {TOLD_ROWS:g} for rows,
         pictures and tokens.
     """
-    if certain := list(displaced(trace)):
+    if certain := [*displaced(trace), *turned(trace)]:
         yield from certain
         return
     harm = consequence(trace)

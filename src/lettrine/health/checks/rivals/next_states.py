@@ -25,10 +25,14 @@ def next_states(trace: Trace) -> Iterator[Finding]:
             yield _same_state(seen)
         elif seen.figure("unpicked") == seen.figure("picked") == looks:
             yield _no_action(seen)
+        elif _beyond_reach(seen) > limits.VALUES_BEYOND:
+            yield _run_away(seen)
         elif seen.figure("unmasked") == looks and _one_reward(seen):
             yield _all_alike(seen)
         elif seen.figure("unmasked") == seen.figure("picked") == looks:
             yield _no_ends(seen)
+        elif seen.figure("own") == seen.figure("picked") == looks:
+            yield _no_copy(seen)
 
 
 def _same_state(seen: Evidence) -> Finding:
@@ -79,6 +83,47 @@ def _all_alike(seen: Evidence) -> Finding:
         "episodes.",
         f"Then all actions in all states are worth the same, {end}: only that nothing follows an end makes a difference.",
         "Let nothing follow an end: target = reward + gamma * (1 - done) * next_value, with done stored for each transition.",
+    )
+
+
+def _bound(seen: Evidence) -> float:
+    """The largest sum of discounted rewards, if each is as large as the largest that was seen."""
+    return max(abs(seen.figure("low")), abs(seen.figure("high"))) / (1 - seen.figure("discount"))
+
+
+def _beyond_reach(seen: Evidence) -> float:
+    """How many times larger than that the values are; 0 where too few rewards were seen to say."""
+    known = seen.figure("rewards") >= limits.VALUES_REWARDS and seen.figure("picked") == seen.figure("looks")
+    bound = _bound(seen) if known and seen.figure("discount") < 1 else 0.0
+    return seen.figure("most") / bound if bound > 0 else 0.0
+
+
+def _run_away(seen: Evidence) -> Finding:
+    own = seen.figure("own") == seen.figure("looks")
+    return _finding(
+        seen,
+        "warning",
+        f"The targets of {seen.where[0]} have run away, to {number(seen.figure('most'), 3)}: with the rewards of "
+        f"{int(seen.figure('rewards')):,} transitions and the discount {seen.figure('discount'):g} no value can be larger than "
+        f"{number(_bound(seen), 3)}."
+        + (" The values of next states are told by the very network that is trained." if own else ""),
+        "Each step raises values of next states along with those that are trained, and these raise the targets in turn.",
+        "Take next values from a copy that is filled every few hundred steps: target.load_state_dict(net.state_dict())."
+        if own
+        else "Fill the copy more seldom, lower the learning rate, and choose the action by one network and tell its value by the "
+        "other (double Q-learning).",
+    )
+
+
+def _no_copy(seen: Evidence) -> Finding:
+    return _finding(
+        seen,
+        "info",
+        f"The targets of {seen.where[0]} are a reward plus its own values of the next states: there is no copy that stays as it "
+        "is for a while.",
+        "What is trained moves its own targets. Small networks often learn so, more slowly; in others the values run away.",
+        "If it does not learn: take next values from a copy that is filled every few hundred steps: "
+        "target.load_state_dict(net.state_dict()).",
     )
 
 

@@ -28,6 +28,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.steps.given_rates import never_reached
 from lettrine.health.checks.steps.killed import Killed, killed
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -146,8 +147,12 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, over the tenth of
     the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Critical if
     nothing is learned and even the matrix that moves farthest stays below {UPDATE_TIMID:g}. Where no loss tells how it went: if
-    all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random.
+    all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random. Or: the highest rate of a schedule
+    is 1/{GIVEN_FAR:g} or less of the one that the optimiser was made with, and little is learned.
     """
+    if certain := list(never_reached(trace)):
+        yield from certain
+        return
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
@@ -217,7 +222,8 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
     """Gradients of earlier steps still in place when the backward pass begins.
 
     Measured: Whether gradients of earlier steps are still there when the backward pass of a step begins.
-    Formula: share = (sampled steps with leftover gradients) / (sampled steps after the first).
+    Formula: share = (sampled steps with leftover gradients) / (sampled steps after the first). Above {LEFTOVER_PART:.0%} they are
+        cleared now and then only, above {LEFTOVER_SHARE:.0%} mostly not.
     """
     mask = usable(trace)
     mask[:1] = False
@@ -225,21 +231,31 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
     left = left[np.isfinite(left)]
     if not len(left):
         raise Skip("not run", "whether gradients were cleared was not recorded for a second step")
-    value = float(np.mean(left > 0))
-    if value <= limits.LEFTOVER_SHARE:
+    value, most = float(np.mean(left > 0)), limits.LEFTOVER_SHARE
+    part = limits.LEFTOVER_PART < value <= most and int((left > 0).sum()) >= limits.LEFTOVER_LOOKS
+    if value <= most and not part:
         return
     kept = _never_cleared(trace)
+    now_and_then = (
+        "Each gradient is then followed more than once: in its own step, and again in those up to the next clearing.",
+        "Step and clear under one condition: after the last micro-batch, optimizer.step() and then optimizer.zero_grad().",
+    )
+    never = (
+        "Each step then follows the sum of all gradients so far, which grows and is out of date.",
+        "Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
+    )
+    why, remedy = now_and_then if value < 1 else never
     yield Finding(
         id="missing-zero-grad",
-        severity="critical",
+        severity="warning" if part else "critical",
         where=kept,
         steps=span(trace, mask),
         value=value,
-        limit=limits.LEFTOVER_SHARE,
+        limit=limits.LEFTOVER_PART if part else most,
         message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there"
         + (f", those of {listed(kept)}." if kept else "."),
-        why="Each step then follows the sum of all gradients so far, which grows and is out of date.",
-        remedy="Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
+        why=why,
+        remedy=remedy,
         reference="torch.optim: Optimizer.zero_grad",
     )
 

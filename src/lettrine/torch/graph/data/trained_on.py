@@ -34,6 +34,8 @@ def digests(given: Sequence[Any], target: Any) -> list[int]:
     if not tensors or not all(isinstance(each, Tensor) and each.ndim and readable(each) for each in (*tensors, target)):
         return []
     rows = len(tensors[0])
+    if target.ndim == 1 and len(target) > rows and not len(target) % rows:  # one after another for each place of a sequence
+        target = target.reshape(rows, -1)
     if any(len(each) != rows for each in (*tensors, target)) or sum(each[:1].numel() for each in tensors) < _WIDE:
         return []
     inputs = np.concatenate([flat(each, _ROWS) for each in tensors], axis=1)

@@ -8,7 +8,8 @@ rows whose values are trained; "alike": at which all of those rows were one row;
 the answers, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
 the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
 multiplied by. moved: 1 if the rows at two looks differed. "low", "high": the least and the largest number that was added to a
-next value, "rewards" how many were.
+next value, "rewards" how many were. own: looks at which the next values were told by weights that are trained; "most": the
+largest size of a target at the last look.
 
 Values are followed by the memory they lie in, since detaching is not noted. What a target takes from an answer by a function that
 is not linear is no value of a next state: an overlap with the box that was foretold, for example.
@@ -53,7 +54,8 @@ _ROWS: Final = 4  # of a batch: fewer may be alike by chance
 @dataclass(frozen=True)
 class _Value:
     """What became of a network's answer. asked: the rows that the network was given. mixed: the data that were added had been
-    multiplied by a number, as in a mean of a target and an answer. rewards: what was added first.
+    multiplied by a number, as in a mean of a target and an answer. rewards: what was added first. own: of weights that
+    are trained.
     """
 
     asked: Tensor | None
@@ -63,6 +65,7 @@ class _Value:
     added: bool = False
     mixed: bool = False
     rewards: Tensor | None = None
+    own: bool = False
 
 
 @dataclass
@@ -78,6 +81,8 @@ class _Count:
     rewards: int = 0
     low: float = inf
     high: float = -inf
+    own: int = 0
+    most: float = nan
 
 
 @reader
@@ -107,6 +112,7 @@ class Values:
                 and (value.masked or not isnan(value.discount))
             ):
                 self._take(look.step, root, value, best=best)
+                self._counts[root.name].most = float(target.abs().max())
                 break
         return ()
 
@@ -116,6 +122,7 @@ class Values:
         count.looks += 1
         count.unpicked += best
         count.picked += value.picked
+        count.own += value.own
         count.unmasked += not value.masked
         if value.rewards is not None:
             count.rewards += value.rewards.numel()
@@ -139,23 +146,34 @@ class Values:
 def _followed(look: Look) -> dict[int, _Value]:
     """By memory: what became of the answers of networks."""
     roots = {root.module for root in look.roots}
+    trained = {id(each) for one in look.optimisers for group in one.param_groups for each in group["params"]}
+    whole = all(id(each) in trained for each in look.model.parameters())
     asked = [(list(root.inputs), root.outputs) for root in look.roots]
     asked += [(tensors_within(call.args), tensors_within(call.output)) for call in look.modules if call.module in roots]
-    values = {memory(each): _Value(next(iter(inputs), None)) for inputs, outputs in asked for each in outputs if readable(each)}
-    weighed: set[int] = set()  # data times a number
+    values = {
+        memory(each): _Value(next(iter(inputs), None), own=True)
+        for inputs, outputs in asked
+        for each in outputs
+        if readable(each)
+    }
+    weighed: dict[int, float] = {}  # data times a number
     for call in (*look.earlier, *look.outside):
         results = [each for each in tensors_within(call.result) if readable(each) and each.is_floating_point()]
         given = [each for each in tensors_within([call.args, list(call.kwargs.values())]) if readable(each)]
         known = next((values[memory(each)] for each in given if memory(each) in values), None)
         if call.name in _NETWORK and (known is None or known.picked or known.added):
-            known = _Value(given[0]) if given else None
+            own = whole if call.name == WATCHED else any(id(each) in trained for each in given)
+            known = _Value(given[0], own=own) if given else None
         if known is None or call.name in _BENDING:
-            if call.name in _FACTORS and _numbers(call, given):
-                weighed |= {memory(each) for each in results}
+            if call.name in _FACTORS and (numbers := _numbers(call, given)):
+                weighed.update((memory(each), numbers[0]) for each in results)
             continue
         places = results or ([given[0]] if call.name == "__setitem__" and given else [])
         data = [each for each in given if memory(each) not in values and each.numel() > 1]
         after = _after(call, known, given, data)
+        shares = [weighed[memory(each)] for each in data if memory(each) in weighed] if call.name in _FACTORS else []
+        if shares and _DISCOUNTS[0] <= shares[0] < _DISCOUNTS[1]:
+            after = replace(after, discount=shares[0])
         if call.name in _ADDING and any(memory(each) in weighed for each in data):
             after = replace(after, mixed=True)
         if call.name in _MOVING or len({each.shape[:1] for each in (*results[:1], *given[:1])}) > 1:
@@ -174,8 +192,9 @@ def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Te
         numbers = _numbers(call, given)
         discount = next((each for each in numbers if _DISCOUNTS[0] <= each < _DISCOUNTS[1]), value.discount)
         return replace(value, masked=value.masked or bool(data), discount=discount)
-    if call.name in _ADDING and data:
-        return replace(value, added=True, rewards=data[0] if value.rewards is None else value.rewards)
+    if call.name in _ADDING and (data or (not isnan(value.discount) and _numbers(call, given))):
+        rewards = data[0] if data else torch.full(given[0].shape, _numbers(call, given)[0])  # the same number for each step
+        return replace(value, added=True, rewards=rewards if value.rewards is None else value.rewards)
     return value
 
 

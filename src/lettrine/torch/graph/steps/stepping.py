@@ -182,9 +182,9 @@ def _norm(optimiser: Optimizer) -> float:
 class Optimisers:
     """Evidence "optimiser", one for each optimiser and parameter group: its settings and its state when it was first seen.
 
-    where: the names of its watched parameters. figures: weight_decay, decoupled (1 if it is not added to the gradient), lr, eps,
-    state (1 if it had a state at the first step), eps_zero (1 if eps rounds to 0 in the type of a parameter). words: kind,
-    dtype.
+    where: the names of its watched parameters. figures: weight_decay, decoupled (1 if it is not added to the gradient), lr, given
+    (the rate it was made with; NaN where groups may have their own), eps, state (1 if it had a state at the first step), eps_zero
+    (1 if eps rounds to 0 in the type of a parameter). words: kind, dtype.
     """
 
     whole: ClassVar[bool] = True
@@ -216,6 +216,7 @@ def _settings(optimiser: Optimizer, group: dict[str, Any], names: dict[int, str]
         "weight_decay": float(group.get("weight_decay", nan)),
         "decoupled": float(decoupled),
         "lr": float(group.get("lr", nan)),
+        "given": float(optimiser.defaults.get("lr", nan)) if len(optimiser.param_groups) == 1 else nan,
         "eps": eps,
         "state": float(any(optimiser.state.get(parameter) for parameter in held)),
         "eps_zero": float(low is not None),

@@ -1,0 +1,33 @@
+"""A network that is told one amount of noise for all rows, whatever they hold; reported as "repeated-batch"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isnan
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import number
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def untold(trace: Trace) -> Iterator[Finding]:
+    """The time or the amount of noise is the same number at all looks, while noise is mixed in by many amounts."""
+    for seen in trace.seen("untold"):
+        looks, value = seen.figure("looks"), seen.figure("value")
+        if looks < limits.UNTOLD_LOOKS or seen.figure("constant") != looks or isnan(value):
+            continue
+        yield Finding(
+            id="repeated-batch",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=looks,
+            limit=float(limits.UNTOLD_LOOKS),
+            message=f"{seen.where[0]} is told the number {number(value)} for every row, at all {int(looks)} steps looked at, "
+            f"while noise is mixed into the rows by amounts from {number(seen.figure('low'))} to {number(seen.figure('high'))}.",
+            why="How much noise a row holds must then be guessed, and when samples are drawn the number says nothing.",
+            remedy="Hand over the times or amounts that the rows were mixed with: t = torch.randint(T, (len(x),)); noisy = "
+            "a[t] * x + b[t] * noise; model(noisy, t).",
+            reference="Ho, Jain & Abbeel 2020, Denoising diffusion probabilistic models, algorithm 1",
+        )
