@@ -32,8 +32,14 @@ def _unscaled(trace: Trace, seen: Evidence) -> bool:
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
     large = most >= limits.SCALE_FAR
     uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
-    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES
+    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or _at_once(first, seen)
     return ((large or uneven) and arrives) or _tiny(seen)
+
+
+def _at_once(first: ModuleInfo, seen: Evidence) -> bool:
+    """Whether the inputs go straight into this layer: the model is that layer, or a row of layers that begins with it."""
+    name, kind = first.name.rpartition(".")[2], first.kind
+    return bool(seen.where) and (seen.where[0] == kind == "Linear" or (seen.where[0], name) == ("Sequential", "0"))
 
 
 def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
@@ -64,7 +70,8 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
         norm or an embedding are not judged.
     Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
-        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer.
+        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer. A consequence too:
+        late in the run {OFFSET_NEARLY_ALL:.0%} of the squared error, and {OFFSET_MATTERS:g} of the variance, is one number.
     """
     seen = unscaled(trace)
     if seen is None:
@@ -78,6 +85,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         return
     little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
     lost = little or (wasted(trace) and not harm.well)
+    behind = _bias_behind(trace)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     if broke and any(each.words["broke"] for each in trace.seen("operation")):
         return  # a logarithm, a root or a division that broke is the more direct cause
@@ -89,12 +97,14 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     )
     # Of rewards or of networks against each other no loss tells how it went, but what has no slope does not learn.
     flat, part = _blocked(trace, seen) if harm.kind == "unknown" else ("", nan)
+    if behind and not (bad or lost or broke):
+        told = behind
     if flat:
         told = f"{share(part)} of the outputs of {flat} are saturated from the start, and let almost no gradient through"
     pixels = seen.figure("low") >= 0 and 200 < seen.figure("high") <= 255
     yield Finding(
         id="input-scale",
-        severity="warning" if bad or lost or broke or flat else "info",
+        severity="warning" if bad or lost or broke or flat or behind else "info",
         where=seen.where,
         steps=seen.steps,
         value=most,
@@ -127,6 +137,23 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         "divided by 255 twice (ToTensor does it once).",
         reference=_NORMALIZING,
     )
+
+
+def _bias_behind(trace: Trace) -> str:
+    """What is left late in the run, if nearly all of the error is one number: with inputs that large the rate which the weights
+    bear hardly moves the bias.
+    """
+    for each in trace.seen("comparison"):
+        error, offset = each.figure("error"), each.figure("offset")
+        late = len(trace.loss.step) > 0 and each.steps[1] >= max(limits.LATE_LOOK * trace.loss.step[-1], limits.LEARNING_STEPS)
+        alone = each.figure("alone") == each.figure("given") == 1 and each.words["expects"] == "squared"
+        missed = offset >= limits.OFFSET_NEARLY_ALL * error and error >= limits.OFFSET_MATTERS * each.figure("std") ** 2
+        if late and alone and missed:
+            return (
+                f"at step {each.steps[1]:,} the answers miss the targets by {number(offset**0.5, 3)} on average, "
+                f"{share(offset / error)} of the squared error that is left"
+            )
+    return ""
 
 
 def _worse_than_one_answer(harm: Consequence) -> bool:

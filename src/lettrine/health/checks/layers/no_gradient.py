@@ -12,6 +12,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.layers.bare_terms import bare_terms, behind_an_error
+from lettrine.health.checks.layers.restrained import unused_memory
 from lettrine.health.checks.layers.still import norms_of_one
 from lettrine.health.checks.reading import (
     listed,
@@ -61,7 +62,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         and not _cancels(info, trained, norms)
     ]
     backwards = [name for name in zero if _BACKWARDS.search(name)]
-    zero = [name for name in zero if name not in backwards]
+    zero = [name for name in zero if name not in (*backwards, *unused_memory(trace))]
     called = next(iter(trace.seen("without graph")), None)
     bare = [name for name in unused if called is not None and name.rpartition(".")[0] in called.where]
     unused = [name for name in unused if name not in bare]

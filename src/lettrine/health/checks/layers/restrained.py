@@ -5,14 +5,21 @@ Reported as "underfitting", "divergence" and "saturation".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
 
 from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.consequence import Consequence, consequence, fresh
-from lettrine.health.checks.reading import listed, number, plural, share
+from lettrine.health.checks.reading import listed, number, plural, share, usable
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
+
+_BETWEEN: Final = re.compile(r"\bweight_hh_l\d+$")
+"""Weights between the steps of a recurrent module."""
 
 
 def hardly(course: Consequence) -> str:
@@ -71,6 +78,43 @@ def _answers_dropped(trace: Trace, seen: Evidence) -> Finding:
         reference="Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting: hidden and input "
         "units",
     )
+
+
+def memoryless(trace: Trace) -> Iterator[Finding]:
+    """A recurrent layer whose weights between the steps never act: it is given sequences of one step, from a state of 0."""
+    names, course = unused_memory(trace), consequence(trace)
+    if not names or not fresh(trace):
+        return
+    modules = tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    yield Finding(
+        id="underfitting",
+        severity="info" if course.well else "warning",
+        where=modules,
+        steps=course.steps,
+        value=0.0,
+        limit=0.0,
+        message=f"{listed(list(modules))} remembers nothing: {listed(list(names))} got a gradient of exactly 0 at every sampled "
+        f"step, as where sequences have one step and begin with a state of 0; {course.words}.",
+        why="Each answer then depends on one step alone, as that of a linear layer with gates; what came before is lost.",
+        remedy="Give it the steps along the axis of time: (batch, time, features) with batch_first=True, not (batch, 1, "
+        "features) with all steps in one row of features; or hand the state of one call to the next.",
+        reference="torch.nn.LSTM: inputs",
+    )
+
+
+def unused_memory(trace: Trace) -> tuple[str, ...]:
+    """Weights between the steps of recurrent layers that got gradients of exactly 0 at all sampled steps, while others of the
+    same layer got some.
+    """
+    mask = usable(trace)
+    norms = {name: trace.parameter(name, "gradient_norm")[mask] for name in trace.parameter_stats}
+    seen = {name: each[np.isfinite(each)] for name, each in norms.items()}
+    still = [
+        name
+        for name, each in seen.items()
+        if _BETWEEN.search(name) and len(each) >= limits.NO_GRADIENT_RECORDS and not each.any()
+    ]
+    return tuple(name for name in still if seen.get(name.replace("weight_hh", "weight_ih"), np.zeros(1)).any())
 
 
 def heavy_momentum(trace: Trace) -> Iterator[Finding]:

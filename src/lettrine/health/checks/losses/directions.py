@@ -8,12 +8,12 @@ from typing import Final
 
 from lettrine.health import limits
 from lettrine.health.checks.losses.endless import endless
-from lettrine.health.checks.reading import number
+from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import looked_at, loss_seen
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
+from lettrine.health.limits_wiring import LABELS_NEAR, VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
 from lettrine.health.trace import Trace
 
 _REMEDIES: Final = {
@@ -44,14 +44,15 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
     Measured: The sign with which an error reaches the loss, and whether the optimiser maximises. The same for measures of what is
         right (an overlap, a cosine with the targets, a likelihood, the entropy of a policy). The size of the codes of a flow
         beside the log-volume in its loss. Whether a cross-entropy or divergence is given targets as its input, and the model's
-        answers as its target. Of a loss below 0, whether it has a lowest value.
+        answers as its target, and whether one written by hand counts nothing where the label is 0. Of a loss below 0, whether it
+        has a lowest value.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
         square of its codes came below {VOLUME_VANISHED:g}. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
         values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where one optimiser trains against no judge.
     """
     seen = loss_seen(trace)
     rising = _upwards(seen) if seen is not None and seen.figure("upwards") == 1 else ()
-    yield from [*_exchanged(trace), *_measures(trace), *_shrinking(trace), *rising] or endless(trace)
+    yield from [*_exchanged(trace), *_yes_alone(trace), *_measures(trace), *_shrinking(trace), *rising] or endless(trace)
     looked_at(trace)
 
 
@@ -96,6 +97,32 @@ def _exchanged(trace: Trace) -> Iterator[Finding]:
             why="Its two arguments are not alike: a lower value no longer means better answers.",
             remedy=f"Exchange the two: {_IN_ORDER[function]}.",
             reference=f"torch.nn.functional.{function}: input, target",
+        )
+
+
+def _yes_alone(trace: Trace) -> Iterator[Finding]:
+    """A cross-entropy of yes and no without the half for no: log(sigmoid) times labels of 0 and 1 is the whole loss."""
+    for seen in trace.seen("comparison"):
+        mean, std = seen.figure("mean"), seen.figure("std")
+        labels = seen.figure("low") == 0 and seen.figure("high") == 1 and abs(std**2 - mean * (1 - mean)) <= LABELS_NEAR
+        whole = seen.words["expects"] == "product" and seen.figure("alone") == seen.figure("given") == 1
+        chain = [name for name in seen.words["operations"].split() if name != "Clamp"]
+        looks = int(seen.figure("looks"))
+        if not (labels and whole and chain in (["LogSigmoid"], ["Log", "Sigmoid"]) and looks >= limits.HANDED_POINTS):
+            continue
+        yield Finding(
+            id="wrong-direction",
+            severity="critical",
+            where=seen.where[:1],
+            steps=seen.steps,
+            value=1 - mean,
+            limit=0.0,
+            message=f"The loss is log(sigmoid) times the labels, at all {looks} steps looked at: it counts nothing where the "
+            f"label is 0, as {share(1 - mean)} of them are.",
+            why="To say yes to everything makes such a loss 0: the network learns nothing of the noes.",
+            remedy="Use binary_cross_entropy_with_logits(outputs, labels), or add (1 - labels) * logsigmoid(-outputs) before the "
+            "minus.",
+            reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.2.2.2: sigmoid units",
         )
 
 

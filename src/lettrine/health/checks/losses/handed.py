@@ -48,19 +48,33 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     near = np.abs(turns - np.round(turns)) <= limits.HANDED_SPREAD
     if np.mean(near) >= limits.HANDED_ALIKE and len(np.unique(np.round(turns[near]))) <= limits.HANDED_SCALES:
         return
+    course = consequence(trace)
+    fell = _trained_falls(seen) and course.kind in ("rises", "guessing", "flat")
     yield Finding(
         id="other-loss",
-        severity="info",
+        severity="warning" if fell else "info",
         where=(),
         steps=seen.steps,
         value=float(ratios.max() / ratios.min()) if ratios.min() > 0 else float("nan"),
         limit=1 + limits.HANDED_SPREAD,
         message=f"The loss handed to watch.loss is not the one trained on: it is between {number(float(ratios.min()))} and "
-        f"{number(float(ratios.max()))} times it.",
-        why="The report then speaks of another loss, such as one of its terms, a running mean, or that of other data.",
-        remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
+        f"{number(float(ratios.max()))} times it" + (f". That one falls; of this one, {course.words}." if fell else "."),
+        why="The steps make only the loss smaller on which backward() is called: what is in the other one alone is not learned."
+        if fell
+        else "The report then speaks of another loss, such as one of its terms, a running mean, or that of other data.",
+        remedy="Call backward() on the loss that you mean to train on, such as the sum of all terms, and hand over the same one: "
+        "watch.loss(loss)."
+        if fell
+        else "Hand over the tensor on which backward() is called: watch.loss(loss).",
         reference="lettrine: watch.loss",
     )
+
+
+def _trained_falls(seen: Evidence) -> bool:
+    """Whether the loss on which backward() was called fell by half."""
+    known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
+    values = [value for _, value in known if np.isfinite(value)]
+    return len(values) >= limits.HANDED_POINTS and 0 <= values[-1] < values[0] / 2
 
 
 def _one_term(part: Evidence) -> Finding:

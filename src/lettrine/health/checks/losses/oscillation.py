@@ -20,7 +20,7 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
 
     Measured: The correlation of the loss with itself some steps later, after a fitted parabola was subtracted.
     Formula: echo(lag) = mean(swing(t) * swing(t + lag)) / mean(swing**2): negative after half a period, and high again after a
-    whole period.
+    whole period. A remark if over the steps looked at the loss falls by more than {OSCILLATION_FALL:g} times the swing.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -32,7 +32,7 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
     slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
     yield Finding(
         id="oscillation",
-        severity="warning",
+        severity="info" if _falls_on(trace, steps, size) else "warning",
         where=(),
         steps=(int(steps[0]), int(steps[-1])),
         value=size / abs(mean),
@@ -43,6 +43,14 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
         f"rate about 3 times{slower}" + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
     )
+
+
+def _falls_on(trace: Trace, steps: Floats, size: float) -> bool:
+    """Whether the loss falls so far in these steps that the swing is small beside it."""
+    every, losses = finite_curve(trace, trace.recent)
+    seen = losses[(every >= steps[0]) & (every <= steps[-1])]
+    part = max(1, len(seen) // 5)
+    return float(np.mean(seen[:part]) - np.mean(seen[-part:])) > limits.OSCILLATION_FALL * size
 
 
 def swings(trace: Trace) -> int:
