@@ -348,6 +348,15 @@ class TestTrials:
         found = the(tried("scales", model, batches, nn.MSELoss()), "target-scale")
         assert "(y - " in found.remedy
 
+    def test_large_targets_under_a_rate_that_standard_ones_stand(self) -> None:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, 1))
+        batches = [(x, 40 * x[:, :1] - 2700) for x, _ in pairs(8)]
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        found = the(tried("scales", model, batches, nn.MSELoss(), optimizer), "target-scale")
+        assert "not finite" not in found.message  # the gradients of standardised targets are small as well
+        assert "(y + 2.7" in found.remedy
+
     def test_fresh_layers_that_are_frozen(self) -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(20, 3), nn.ReLU(), nn.Linear(3, 5))

@@ -43,30 +43,31 @@ class Operation:
         return f"{self.name} ({self.line})" if self.line else self.name
 
 
-def broken_by(task: Task) -> Finding:
-    """The cause of a first loss that is not finite."""
+def broken_by(task: Task, number: int = 0, when: str = "") -> Finding:
+    """The cause of a loss that is not finite. when: said before the cause, "After 12 steps"; nothing for the first loss."""
     notes = _Numbers()
     with torch.no_grad(), notes:
-        _, calls = record_calls(task.model, lambda: task.loss(task.batch()))
+        _, calls = record_calls(task.model, lambda: task.loss(task.batch(number)))
     first = notes.first
-    inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch()) if each.is_floating_point())
+    which = "The first batch" if not number else f"Batch {number}, counted from 0,"
+    inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch(number)) if each.is_floating_point())
     place = next((each for each in calls if _finite(each.inputs) and not _finite(each.outputs)), None)
     values = next((name for name, each in task.model.named_parameters() if not bool(each.isfinite().all())), "")
     where = (values,) if values else (place.name,) if place else ()
-    if any(not each.numel() for _, each in leaves(task.batch())):
+    if any(not each.numel() for _, each in leaves(task.batch(number))):
         message, remedy = (
-            "The first batch holds a tensor without any value, so the loss is a mean over nothing.",
+            f"{which} holds a tensor without any value, so the loss is a mean over nothing.",
             "Leave empty batches out.",
         )
     elif not inputs:
         message, remedy = (
-            "The first batch holds values that are not finite.",
+            f"{which} holds values that are not finite.",
             "Clean the data: torch.isfinite(x).all() says where.",
         )
     elif values:
         message, remedy = f"{values} holds values that are not finite.", "Start again from weights that are finite."
     elif first is not None and first.closed is not None:
-        return _closed(task, first, where)
+        return _closed(task, first, where, number)
     elif place:
         by = f" It begins at {first.said}." if first else ""
         message = f"{place.name} ({kind_of(place.module)}) is given finite numbers and returns others.{by}"
@@ -75,6 +76,8 @@ def broken_by(task: Task) -> Finding:
         by = f" It begins at {first.said}." if first else ""
         message = f"The outputs are finite and the loss is not.{by}"
         remedy = "Look in the loss for a logarithm or root of 0, a division by 0, or a mean over nothing."
+    if when:
+        message = f"{when}: {message[0].lower()}{message[1:]}" if message.startswith("The ") else f"{when}: {message}"
     return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
 
 
@@ -102,11 +105,11 @@ def broken_later(task: Task) -> Finding | None:
     )
 
 
-def _closed(task: Task, first: Operation, where: tuple[str, ...]) -> Finding:
+def _closed(task: Task, first: Operation, where: tuple[str, ...], number: int) -> Finding:
     """A softmax with every place masked: for padded queries if the mask is inverted, otherwise for whole examples."""
     assert first.closed is not None  # noqa: S101  for the type checker: asked by the caller
     try:
-        padded = padding_of(task.inputs(task.batch()))
+        padded = padding_of(task.inputs(task.batch(number)))
     except NotCalled:
         padded = None
     if padded is not None and _are_queries(first.closed, padded):

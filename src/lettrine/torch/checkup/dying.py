@@ -21,9 +21,11 @@ LOOKED_AT: Final = 4  # batches
 
 @dataclass(frozen=True)
 class Course:
-    """Some steps at one rate. first, last: mean loss at the beginning and at the end. dead: by the name of a module with a ReLU,
-    the share of its units that are dead before and after.
+    """Some steps at one rate. losses: of each step. first, last: their mean at the beginning and at the end. dead: by the name of
+    a module with a ReLU, the share of its units that are dead before and after.
     """
+
+    losses: list[float]
 
     first: float
     last: float
@@ -52,7 +54,7 @@ def course(task: Task, rate: Callable[[Task], AbstractContextManager[object]] | 
         after = dead_units(task)
     some = max(1, min(len(task.batches), TRIAL_STEPS // 4))
     first, last = sum(losses[:some]) / some, sum(losses[-some:]) / some
-    return Course(first, last, {name: (share, after.get(name, 0.0)) for name, share in before.items()})
+    return Course(losses, first, last, {name: (share, after.get(name, 0.0)) for name, share in before.items()})
 
 
 def dead_units(task: Task) -> dict[str, float]:

@@ -71,7 +71,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "dead-units": ("cannot-fit", "shuffled-targets", "unused-input"),
     "unused-input": ("cannot-fit", "shuffled-targets"),
     "input-scale": ("non-finite", "initial-loss", "cannot-fit", "learning-rate-too-high", "unused-input", "dead-units"),
-    "target-scale": ("non-finite", "initial-loss", "cannot-fit", "learning-rate-too-low"),
+    "target-scale": ("non-finite", "initial-loss", "cannot-fit", "learning-rate-too-low", "unused-input", "dead-units"),
     "learning-rate-too-high": ("non-finite", "cannot-fit", "dead-units"),
     "wrong-direction": ("cannot-fit", "shuffled-targets", "learning-rate-too-high", "learning-rate-too-low", "initial-loss"),
     "learning-rate-too-low": ("cannot-fit",),

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_START
+from lettrine.torch.checkup.breaking import broken_batch
 from lettrine.torch.checkup.broken import broken_by, broken_later
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.direction import wrong_direction
@@ -54,7 +55,7 @@ def first_loss(task: Task) -> Result:
         found = broken_by(task)
         task.known["broken"] = True
         return Result(found.message, (found,), {"loss": value}, where=found.where)
-    later = broken_later(task)
+    later = broken_later(task) or broken_batch(task)
     output = output_of(task)
     reference = constant_loss(task, output)
     # The reference of a single batch may be too low: it is 0 for a batch of one class.

@@ -69,9 +69,10 @@ def head(task: Task) -> Result:
     said = f"{extra.name} stands right before {extra.taker}, which takes {'logarithms' if extra.logged else 'logits'}."
     if not steps:
         raise Skip("not run", f"{said} There was no time to drop it; give minutes=…")
-    trial = compare(task, lambda each: _activations(each, extra), steps)
+    instead = (lambda each: _activations(each, extra, trained_on=False)) if extra.logged else None
+    trial = compare(task, lambda each: _activations(each, extra), steps, instead=instead)
     figures = {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
-    said += f" {'With its logarithm' if extra.logged else 'Without it'}, {trial.said}."
+    said += f" {'Trained on its logarithm, and both measured by it' if extra.logged else 'Without it'}, {trial.said}."
     if not trial.helps:
         return Result(said, figures=figures)
     if extra.logged:
@@ -97,7 +98,7 @@ def _unlogged(extra: Extra, trial: Trial) -> Finding:
         "warning",
         (),
         f"{extra.taker.capitalize()} takes logarithms of probabilities but gets the output of {extra.name}. Trained on their "
-        f"logarithm, {trial.said}.",
+        f"logarithm, and both measured by it, {trial.said}.",
         "The loss is then minus a probability: confident wrong answers get almost no gradient.",
         "Use log_softmax before nll_loss, or give the last layer's output to cross_entropy.",
         value=trial.without,
@@ -140,13 +141,14 @@ def _through(node: Node | None) -> Node | None:
 class _Activations(TorchFunctionMode):
     """Keeps the outputs of activations by their index in a call of the model; leaves out the extra one.
 
-    If its logarithm is tried, training uses the logarithm, and the reported loss stays the task's own.
+    If its logarithm is tried, the loss is reported with it on both sides: minus a probability would favour who trains on that.
+    trained_on: whether it is trained on too.
     """
 
-    def __init__(self, extra: Extra | None = None) -> None:
+    def __init__(self, extra: Extra | None = None, *, trained_on: bool = True) -> None:
         super().__init__()
         self.made: list[tuple[int, Tensor]] = []
-        self._next, self._extra = 0, extra
+        self._next, self._extra, self._trained_on = 0, extra, trained_on
 
     def begin(self, *_: Any) -> None:
         """The model is called."""
@@ -159,7 +161,7 @@ class _Activations(TorchFunctionMode):
         if self._extra is not None and place == self._extra.number and not self._extra.logged:
             return args[0] if args else (kwargs or {})["input"]
         made = func(*args, **(kwargs or {}))
-        if self._extra is not None and place == self._extra.number and torch.is_grad_enabled():
+        if self._extra is not None and place == self._extra.number and (self._trained_on or not torch.is_grad_enabled()):
             return (made + torch.finfo(made.dtype).tiny).log()
         if self._extra is None:
             self.made.append((place, made))
@@ -167,8 +169,8 @@ class _Activations(TorchFunctionMode):
 
 
 @contextmanager
-def _activations(task: Task, extra: Extra | None = None) -> Iterator[_Activations]:
-    mode = _Activations(extra)
+def _activations(task: Task, extra: Extra | None = None, *, trained_on: bool = True) -> Iterator[_Activations]:
+    mode = _Activations(extra, trained_on=trained_on)
     handle = task.model.register_forward_pre_hook(mode.begin)
     try:
         with mode:

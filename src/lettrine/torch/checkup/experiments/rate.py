@@ -24,6 +24,7 @@ from lettrine.health.limits import (
     TRIAL_STEPS,
 )
 from lettrine.health.range_test import RangeTest, sweep
+from lettrine.torch.checkup.breaking import broken_on_the_way
 from lettrine.torch.checkup.dying import Course, course
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of, spread
@@ -61,13 +62,13 @@ def learning_rate(task: Task) -> Result:
         said += f" Batch noise scale: about {noise:.2g} examples."
     too_low = 0 < present < test.steepest / BELOW
     own = None if too_low else course(task)
+    if own is not None and (broken := broken_on_the_way(task, own.losses)) is not None:
+        return Result(f"{said} {broken.message}", (broken,), figures, where=broken.where)
     died = own is not None and own.died(_reference(task))
     too_high = present > FAR * test.largest or (own is not None and (died or _rises(own)))
     if own is not None and own.dead:
         figures["died"] = own.worst[2] - own.worst[1]
-    if not (too_high or too_low):
-        return Result(said, figures=figures)
-    remedies = _remedies(present, test.suggestion, too_high=too_high, died=died)
+    remedies = _remedies(present, test.suggestion, too_high=too_high, died=died) if too_high or too_low else {}
     if not remedies:
         return Result(said, figures=figures)
     count = steps_for(task, len(remedies) + 1, 0.8)

@@ -68,7 +68,7 @@ def scales(task: Task) -> Result:
         steps = steps_for(task, 2, 0.5)
         if not steps:
             raise Skip("not run", f"{said} There was no time to try scaling; give minutes=…")
-        trial = compare(task, _scaled_inputs(each) if each.path else _scaled_outputs(each), steps)
+        trial = compare(task, _scaled_inputs(each) if each.path else _scaled_targets(each), steps)
         figures |= {f"without {each.path}": trial.without, f"with {each.path}": trial.with_remedy}
         said += f" Standardised, {trial.said}."
         if trial.helps:
@@ -128,22 +128,31 @@ def _scaled_inputs(scale: Scale) -> Any:
     return lambda task: inputs_changed(task.model, change)
 
 
-def _scaled_outputs(scale: Scale) -> Any:
-    """The same loss with the answers scaled to the targets, which equals training on standardised targets."""
+def _scaled_targets(scale: Scale) -> Any:
+    """Train on standardised targets, and measure the loss of the answers turned back."""
 
     @contextmanager
     def remedy(task: Task) -> Iterator[None]:
-        handle = task.model.register_forward_hook(lambda _, __, output: output * scale.std + scale.mean)
+        kept = task.loss_fn
+
+        def loss_fn(output: Tensor, target: Tensor) -> Tensor:
+            turned = not torch.is_grad_enabled()
+            loss: Tensor = (
+                kept(output * scale.std + scale.mean, target) if turned else kept(output, (target - scale.mean) / scale.std)
+            )
+            return loss
+
+        task.loss_fn = loss_fn
         try:
             yield
         finally:
-            handle.remove()
+            task.loss_fn = kept
 
     return remedy
 
 
 def _finding(scale: Scale, trial: Trial) -> Any:
-    line = f"(x - {scale.mean:.3g}) / {scale.std:.3g}"
+    line = f"(x {'+' if scale.mean < 0 else '-'} {abs(scale.mean):.3g}) / {scale.std:.3g}"
     if scale.own:
         sizes = torch.maximum(scale.own[0].abs(), scale.own[1])
         widths = f"its features are of sizes from {float(sizes.min()):.3g} to {float(sizes.max()):.3g}"
