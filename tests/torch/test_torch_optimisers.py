@@ -166,3 +166,53 @@ def test_optimisers_that_step_inside_of_the_backward_pass_are_one_step_together(
     assert len(trace.loss.step) == STEPS
     assert (trace.parameter("0.weight", "update_data")[1:] > 0).all()
     assert not [each for each in watch.report().findings if each.severity != "info"]
+
+
+class OwnRate(torch.optim.SGD):
+    """SGD that keeps its settings in another way: no rate as in transformers' Adafactor, two eps, and no decay."""
+
+    def __init__(self, parameters: Any, name: str, value: Any) -> None:
+        super().__init__(parameters, lr=0.3)
+        for group in self.param_groups:
+            group[name] = value
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # noqa: ARG002
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(0.3 * p.grad)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value"), [("lr", None), ("eps", (1e-30, 1e-3)), ("weight_decay", None), ("momentum", None), ("betas", (None, 0.9))]
+)
+def test_settings_that_are_not_one_number(name: str, value: Any, fast: bool) -> None:
+    torch.manual_seed(0)
+    net = mlp()
+    optimizer = OwnRate(net.parameters(), name, value)
+    with health.watch(net, optimizer, every=1, fast=fast) as watch:
+        for x, y in batches(STEPS):
+            loss = functional.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
+    report = watch.report()
+    assert watch.steps == STEPS
+    assert "met an error" not in str(report)
+
+
+def test_adafactor_of_torch() -> None:
+    """Its eps are two: (None, 0.001)."""
+    torch.manual_seed(0)
+    net = mlp()
+    optimizer = torch.optim.Adafactor(net.parameters())
+    with health.watch(net, optimizer) as watch:
+        for x, y in batches(STEPS):
+            loss = functional.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
+    assert "met an error" not in str(watch.report())

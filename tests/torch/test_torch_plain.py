@@ -23,6 +23,7 @@ from lettrine.torch.autowatch import SEARCHED
 from lettrine.torch.watching.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
+GET_OBJECTS = gc.get_objects
 
 
 def hooks_on(model: nn.Module, *optimisers: torch.optim.Optimizer) -> int:
@@ -124,6 +125,20 @@ def test_autowatch_goes_on_after_it_has_searched() -> None:
     with health.autowatch(show=False) as auto:
         train(model, adam(model), steps=SEARCHED + 3)
     assert auto.watches[0].steps == SEARCHED + 3
+
+
+def test_autowatch_seldom_looks_through_all_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target network is called at each step of an agent that fills its memory, long before any optimiser steps."""
+    looks = []
+    monkeypatch.setattr(gc, "get_objects", lambda: looks.append(1) or GET_OBJECTS())
+    target, model = nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 2)), mlp()
+    with health.autowatch(show=False) as auto:
+        for _ in range(100):
+            target(torch.zeros(1, 8))
+        assert len(looks) == 7  # at calls 1, 2, 4, 8, 16, 32 and 64, for all its layers together
+        train(model, adam(model), steps=3)
+    assert [each.model for each in auto.watches] == [model]
+    assert auto.watches[0].steps == 3
 
 
 @pytest.mark.parametrize("used", [False, True])

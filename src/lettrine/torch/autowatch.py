@@ -56,12 +56,14 @@ class AutoWatch(ContextDecorator):
         self._backward: Any = None  # torch's own function, while ours is in its place
         self._scalers: list[GradScaler] = []  # all that existed when a model was found, those of earlier trainings too
         self._steps = 0  # of all optimisers together, counted while models are still looked for
+        self._calls: dict[int, int] = {}  # of modules that no optimiser held yet
+        self._next: dict[int, int] = {}  # the number of the call at which each of them is looked at again
         self.watches: list[Watch] = []
 
     def start(self) -> Self:
         """Begin. The end is `__exit__`, or the end of the process."""
         if self._backward is None:
-            self._steps = 0
+            self._steps, self._calls, self._next = 0, {}, {}
             self._handles = [register_module_forward_pre_hook(self._called), register_optimizer_step_post_hook(self._stepped)]
             self._backward, torch.autograd.backward = torch.autograd.backward, self._before_backward
             atexit.register(self.close)
@@ -110,11 +112,12 @@ class AutoWatch(ContextDecorator):
         if not torch.is_grad_enabled() or torch.compiler.is_compiling() or self._known(module):
             return
         own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
-        if not own:
+        if not own or not self._due(module):
             return
         everything = gc.get_objects()  # `isinstance` would read an attribute of each object, and some of them warn at that
         holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
         if not holding:
+            self._put_off(module)
             return
         self._scalers = [each for each in everything if issubclass(type(each), GradScaler) and each.is_enabled()]
         hooks, with_kwargs = module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs  # noqa: SLF001
@@ -127,6 +130,20 @@ class AutoWatch(ContextDecorator):
         for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:
             called: Any = hook
             called(module, args, {}) if name in with_kwargs else called(module, args)
+
+    def _due(self, module: nn.Module) -> bool:
+        """Whether to look for its optimiser now: at its calls 1, 2, 4, 8 and so on, since a look goes through all objects.
+
+        A target network, or an agent that fills its memory first, is called thousands of times before any optimiser steps.
+        """
+        calls = self._calls[id(module)] = self._calls.get(id(module), 0) + 1
+        return calls >= self._next.get(id(module), 1)
+
+    def _put_off(self, module: nn.Module) -> None:
+        """No optimiser holds it, and so none holds its parts: they wait until it has been looked at again."""
+        calls = self._calls[id(module)]
+        self._next.update((id(each), self._calls.get(id(each), 0) + 2 * calls) for each in module.modules())
+        self._next[id(module)] = 2 * calls
 
     def _known(self, module: nn.Module) -> bool:
         module = getattr(module, "_orig_mod", module)  # of a compiled one, what it was made from is watched

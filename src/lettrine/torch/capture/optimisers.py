@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from lettrine.errors import HealthError
 from lettrine.health.trace import KEPT, Facts
 from lettrine.torch.capture.outputs import running_of
+from lettrine.torch.capture.settings import momentum
 from lettrine.torch.capture.told import told_of
 
 _IDLE: Final = 16  # after so many steps of one optimiser, another that has not stepped is no longer waited for
@@ -71,13 +72,12 @@ class Turns:
 def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:
     """Facts about the optimisers and batch norm, added to those known already."""
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
-    momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
     running = [(module, found) for module in model.modules() if (found := running_of(module)) is not None]
     kept = {"momentum": KEPT} if any(told_of(module).running is not None for module, _ in running) else {}
     return replace(
         known,
         optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in optimisers)),
-        momentum=float(momenta[0]) if momenta else nan,
+        momentum=momentum(groups[0]) if groups else nan,
         norm_momentum=next((float(found.share) for _, found in running if found.share is not None), nan),
         notes={**known.notes, **kept},
     )

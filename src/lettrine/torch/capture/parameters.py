@@ -20,6 +20,7 @@ from lettrine.health.measure import ParameterArrays
 from lettrine.health.trace import ParameterInfo
 from lettrine.torch.capture.catalogue import parameter_info
 from lettrine.torch.capture.copies import Batch, Copy, dense, local, measurable
+from lettrine.torch.capture.settings import setting
 from lettrine.torch.capture.sharding import gathers
 from lettrine.torch.capture.witness import Witnesses
 
@@ -52,7 +53,7 @@ class ParameterCapture:
     @property
     def learning_rate(self) -> float:
         """The learning rate of its optimiser; NaN if it has none."""
-        return nan if self.group is None else float(self.group.get("lr", nan))
+        return nan if self.group is None else setting(self.group, "lr")
 
     def duplicate(self) -> float:
         """The result of `health.duplicates` for the whole matrix before the step; NaN if only a part was copied."""

@@ -28,6 +28,7 @@ from lettrine.torch.capture.copies import rows
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import OutputCapture
 from lettrine.torch.capture.parameters import ParameterCapture
+from lettrine.torch.capture.settings import setting
 from lettrine.torch.fast.counting import StepCounter
 from lettrine.torch.fast.hooks import OutputHooks
 from lettrine.torch.private import graph_task, transform_level
@@ -215,7 +216,7 @@ class StepsInPlace:
                 duplicates(values.reshape(tuple(parameter.shape))) if len(values) == parameter.numel() else nan
                 for values, parameter in earlier
             ]
-        rates = [float(group.get("lr", nan)) for group in self._groups]
+        rates = [setting(group, "lr") for group in self._groups]
         self._plan.keep(step, stats, [*rates, nan], duplicate, detail=self._detail)
         for place, table in self._maps:
             self._plan.map(place, table)

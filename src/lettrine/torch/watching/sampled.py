@@ -13,6 +13,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.optimisers import Turns
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
+from lettrine.torch.capture.settings import setting
 from lettrine.torch.fast.in_place import StepsInPlace
 from lettrine.torch.watching.probes import Probes
 
@@ -128,7 +129,7 @@ class SampledStep:
                 self._recorder.note_nonfinite(step, first, "data", exact=exact)
             self._look_for_blank(step)
         optimisers = self._probes.optimisers
-        rate = float(optimisers[0].param_groups[0].get("lr", nan)) if optimisers else nan
+        rate = setting(optimisers[0].param_groups[0], "lr") if optimisers else nan
         stats = {"learning_rate": rate, "training": self._probes.modules.training, **self._stats}
         if in_place:
             self._in_place.drop()

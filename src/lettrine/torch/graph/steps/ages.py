@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, isfinite, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any, Final
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Stepping, reader
+from lettrine.torch.capture.settings import momentum
 
 _READ: Final = 4  # parameters whose state is read
 
@@ -49,8 +50,8 @@ class Ages:
         place = next((place for place, each in enumerate(stepping.optimisers) if each is optimiser), -1)
         age, kept = _age(optimiser), self._kept.get(place)  # by its place: another one may take it
         if kept is None:
-            beta = float(optimiser.param_groups[0].get("betas", (optimiser.param_groups[0].get("momentum") or 0.0,))[0])
-            memory = 1 / (1 - beta) if beta < 1 else nan
+            beta = momentum(optimiser.param_groups[0])
+            memory = 1.0 if isnan(beta) else 1 / (1 - beta) if beta < 1 else nan
             self._kept[place] = _Kept(stepping.step, stepping.step, age, oldest=age, memory=memory, kind=type(optimiser).__name__)
         elif stepping.step > kept.last:
             taken = stepping.step - kept.last

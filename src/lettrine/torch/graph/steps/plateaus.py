@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Stepping, reader
+from lettrine.torch.capture.settings import setting
 
 
 @reader
@@ -53,7 +54,7 @@ class Plateaus:
 
     def _ask(self, optimiser: Optimizer) -> None:
         rate = _rate(optimiser)
-        if rate >= self._first:
+        if not rate < self._first:
             return
         if not self._searched:
             found = _scheduler(optimiser)
@@ -71,7 +72,7 @@ class Plateaus:
 
 
 def _rate(optimiser: Optimizer) -> float:
-    return float(optimiser.param_groups[0].get("lr", 0.0))
+    return setting(optimiser.param_groups[0], "lr")
 
 
 def _scheduler(optimiser: Optimizer) -> ReduceLROnPlateau | None:

@@ -15,6 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.copies import local
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.capture.outputs import tensors_in
+from lettrine.torch.capture.settings import setting
 from lettrine.torch.private import version
 
 _WITNESSES: Final = 4  # parameters whose gradients are read; whether a gradient exists is checked for every parameter
@@ -209,14 +210,14 @@ class Optimisers:
 def _settings(optimiser: Optimizer, group: dict[str, Any], names: dict[int, str], step: int) -> Evidence:
     held = [parameter for parameter in group["params"] if isinstance(parameter, Tensor)]
     kind = type(optimiser).__name__
-    eps = float(group.get("eps", nan) or 0.0)
+    eps = setting(group, "eps")
     low = next((each.dtype for each in held if eps > 0 and float(torch.tensor(eps, dtype=each.dtype)) == 0), None)
     decoupled = bool(group.get("decoupled_weight_decay", "AdamW" in kind or kind in ("Lion", "Muon")))
     figures = {
-        "weight_decay": float(group.get("weight_decay", nan)),
+        "weight_decay": setting(group, "weight_decay"),
         "decoupled": float(decoupled),
-        "lr": float(group.get("lr", nan)),
-        "given": float(optimiser.defaults.get("lr", nan)) if len(optimiser.param_groups) == 1 else nan,
+        "lr": setting(group, "lr"),
+        "given": setting(optimiser.defaults, "lr") if len(optimiser.param_groups) == 1 else nan,
         "eps": eps,
         "state": float(any(optimiser.state.get(parameter) for parameter in held)),
         "eps_zero": float(low is not None),
