@@ -14,12 +14,14 @@ from lettrine.errors import HealthError
 from lettrine.health import measure
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
 from lettrine.health.checks import examine
+from lettrine.health.curves import BUCKETS
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding, Report
 from lettrine.health.joining import joined
 from lettrine.health.recorder import Recorder
+from lettrine.health.rows import RECORDS
 from lettrine.health.schedule import Schedule
-from lettrine.health.trace import ModuleInfo, ParameterInfo
+from lettrine.health.trace import Curve, ModuleInfo, ParameterInfo, Trace
 
 
 def recorded(observe=lambda _: None, steps: int = 3) -> Recorder:
@@ -118,3 +120,45 @@ def test_a_resumed_trace_keeps_the_evidence_and_ranks_of_both_parts() -> None:
     both = joined(replace(first, ranks=(first, first)), replace(second, ranks=(second, second)))
     assert [(each.kind, each.steps) for each in both.evidence] == [("softmax", (0, 0)), ("targets", (4, 4))]
     assert [rank.steps.tolist() for rank in both.ranks] == [[0, 1, 2, 3, 4, 5]] * 2
+
+
+def of_loss(first: int, values: dict[str, float], steps: int = 3) -> Trace:
+    told = {"looks": 3.0, "reference": float("nan"), **values}
+    evidence = (Evidence("loss", (), (first, first + 2), told, {"kind": "cross-entropy"}),)
+    own = replace(recorded(steps=steps).trace(), evidence=evidence)
+    return replace(own, steps=own.steps + first)
+
+
+def test_a_resumed_trace_knows_the_losses_of_both_parts_and_its_first_step() -> None:
+    first = of_loss(0, {"value 0": 2.3, "value 1": 2.2, "reference": 2.3})
+    second = of_loss(3, {"value 3": 1.9, "looks": 1.0})
+    second = replace(second, evidence=(*second.evidence, Evidence("resumed")))
+    both = joined(first, second)
+    (loss,) = both.seen("loss")
+    assert loss.figures == {"looks": 1.0, "reference": 2.3, "value 3": 1.9, "value 0": 2.3, "value 1": 2.2}
+    assert not both.seen("resumed")  # the first step is known
+    late = replace(first, steps=first.steps + 1)
+    assert joined(late, second).seen("resumed")
+    assert joined(replace(first, evidence=(Evidence("resumed"),)), second).seen("resumed")
+    other = replace(second.evidence[0], words={"kind": "squared error"})
+    assert joined(first, replace(second, evidence=(other,))).seen("loss") == (other,)  # another loss: nothing is carried over
+
+
+def test_a_run_resumed_many_times_stays_small() -> None:
+    whole = of_loss(0, {"value 0": 9.0})
+    points = np.arange(1_500.0)
+    for turn in range(1, 8):
+        at = 1_500 * turn
+        high = points.copy()
+        high[700] = 1e6 if turn == 2 else high[700]
+        part = of_loss(at, {f"value {at + each}": 1.0 for each in range(20)}, steps=400)
+        part = replace(part, loss=Curve(points + at, points, high, points + at))
+        whole = joined(whole, part)
+        assert len(whole.steps) <= RECORDS + 400
+        assert len(whole.loss.step) <= BUCKETS + 1_500
+    assert (whole.steps[0], whole.steps[-1]) == (0, 10_500 + 399)
+    assert np.all(np.diff(whole.steps) > 0)
+    assert whole.loss.peak[whole.loss.high.argmax()] == 3_700  # the spike is where it was
+    values = [name for name in whole.seen("loss")[0].figures if name.startswith("value ")]
+    assert len(values) == 64
+    assert f"value {10_500 + 19}" in values

@@ -197,6 +197,9 @@ def test_a_resumed_fit_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert trace.steps[0] == 0
     assert STEPS in trace.steps.tolist()
     assert trace.dev.step.tolist() == [STEPS, 2 * STEPS, 3 * STEPS]
+    assert not trace.seen("resumed")  # its first step is known, as that of a fit in one piece
+    steps = sorted(int(each.removeprefix("value ")) for each in trace.seen("loss")[0].figures if each.startswith("value "))
+    assert steps[0] < STEPS < steps[-1], "losses looked at before the stop, and after it"
 
 
 def test_a_fit_resumed_without_our_state_counts_on(tmp_path: Path) -> None:

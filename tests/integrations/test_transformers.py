@@ -150,9 +150,12 @@ def test_a_resumed_training_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert trace.loss.step.tolist() == list(range(STEPS))
     assert trace.loss.mean[:6].tolist() == first.report.trace.loss.mean.tolist()
     assert (trace.steps[0], 6 in trace.steps) == (0, True)
+    assert not trace.seen("resumed")  # its first step is known, as that of a training in one piece
+    assert {"value 0", "value 6"} <= {*trace.seen("loss")[0].figures}
     (tmp_path / "checkpoint-6" / "health.safetensors").unlink()
     train(gpt2(), tmp_path, resumed, resume=True)
     assert resumed.report.trace.loss.step.tolist() == list(range(6, STEPS))
+    assert resumed.report.trace.seen("resumed")
 
 
 def test_stops_at_what_is_critical_and_keeps_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from lettrine.report.theme import LIGHT
 
 SMALL_PAGE = 2_000_000  # bytes
 SOON = 5.0  # seconds of processor time
+TWO_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"
 COLUMNS = ("module", "kind", "units", "mean", "std", "saturated", "dead", "gradient std", "update:data")
 
 needs_chromium = pytest.mark.skipif(
@@ -186,6 +187,27 @@ def test_the_page_of_a_thousand_modules_is_small_and_drawn_soon() -> None:
     assert time.process_time() - began < SOON
     assert len(text.encode()) < SMALL_PAGE
     assert all(f">{module.name}<" in text for module in deep.modules), "whole names"
+
+
+@needs_chromium
+def test_the_browser_draws_the_page_of_a_thousand_modules_soon(tmp_path: Path) -> None:
+    path = html.write(tmp_path / "page.html", Report((), (), deep_trace(250), "Deep"))
+    with Page(tmp_path / "profile") as browser:
+        browser.open(path)
+        assert 0 < painted(browser) < SOON, "since the page was asked for"
+        assert browser.evaluate("document.querySelectorAll('.modules tbody tr').length") >= 1_002
+        assert browser.evaluate("document.querySelectorAll('figure svg').length") > 5
+        began = browser.evaluate("performance.now()") / 1_000
+        browser.evaluate("document.querySelector('.tools button').click()")  # unfolds all rows
+        assert painted(browser) - began < SOON
+        assert len(browser.evaluate(visible(0))) >= 1_002
+        assert not browser.complaints()
+
+
+def painted(browser: Page) -> float:
+    """Seconds from the beginning of the page until the browser has drawn what is in it now."""
+    answer = browser.call("Runtime.evaluate", expression=TWO_FRAMES, awaitPromise=True, returnByValue=True)
+    return float(answer["result"]["value"]) / 1_000
 
 
 def visible(column: int) -> str:

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from two_ranks import Both, two_ranks
 
 from lettrine import health
+from lettrine.health.trace import Trace
 
 RANKS, STEPS = 4, 12
 
@@ -52,8 +55,11 @@ def train(model: Any, rank: int, ranks: int) -> health.Watch:
 def job(rank: int, kind: str) -> dict[str, Any]:
     """One training."""
     inner = net()
-    model: Any = fully_shard(inner) if kind == "sharded" else DistributedDataParallel(inner)
-    watch = train(model, rank, RANKS)
+    if kind == "tensor":  # each rank holds four of the sixteen units, and sees all examples
+        mesh = init_device_mesh("cpu", (RANKS,))
+        watch = train(parallelize_module(inner, mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()}), 0, 1)
+    else:
+        watch = train(fully_shard(inner) if kind == "sharded" else DistributedDataParallel(inner), rank, RANKS)
     report = watch.report()
     trace = report.trace
     return {
@@ -64,16 +70,23 @@ def job(rank: int, kind: str) -> dict[str, Any]:
         "std": trace.parameter("0.weight", "std"),
         "update": trace.parameter("0.weight", "update_data"),
         "losses": [each.loss.mean for each in trace.ranks],
+        "held": getattr(inner[0].weight, "to_local", lambda: inner[0].weight)().numel(),
     }
 
 
-@pytest.mark.parametrize("kind", ["whole", "sharded"])
+def steps_alone(_: int) -> Trace:
+    """All ranks do the same, each by itself: the watches of the ranks must begin in the same order."""
+    return train(net(), 0, 1).trace()
+
+
+@pytest.mark.parametrize("kind", ["whole", "sharded", "tensor"])
 def test_four_processes_give_one_report_of_the_whole(four: Both, kind: str) -> None:
     found = four(job, kind)
     assert [each["ranks"] for each in found] == [RANKS, 0, 0, 0]
     assert found[0]["findings"] == []
     assert [each["errors"] for each in found] == [()] * RANKS
-    alone = train(net(), 0, 1).trace()  # the same steps on one process
+    assert [each["held"] for each in found] == [96 if kind == "whole" else 96 // RANKS] * RANKS
+    alone = four(steps_alone)[0]  # the same steps on one process
     for name, stat, near in (("norm", "gradient_norm", 1e-4), ("std", "std", 1e-4), ("update", "update_data", 1e-2)):
         np.testing.assert_allclose(found[0][name], alone.parameter("0.weight", stat), rtol=near)
     np.testing.assert_allclose(np.mean(found[0]["losses"], axis=0), alone.loss.mean, rtol=1e-5)

@@ -294,6 +294,35 @@ def test_a_run_goes_on_where_its_state_stood() -> None:
     assert third.trace().loss.step.tolist() == [100, 101, 102]
 
 
+def test_a_resumed_run_is_judged_as_if_it_had_not_been_stopped() -> None:
+    def judged(stop: int) -> health.Report:
+        torch.manual_seed(0)
+        model, earlier = mlp(), None
+        with torch.no_grad():
+            model[-1].weight.mul_(30)  # the first loss is far too high
+        optimiser = adam(model)
+        data = list(batches(240))
+        for part in filter(None, (data[:stop], data[stop:])):
+            watch = health.watch(model, optimiser)
+            if earlier is not None:
+                watch.load_state_dict(earlier)
+            with watch:
+                for x, y in part:
+                    loss = functional.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimiser.step()
+                    optimiser.zero_grad()
+                    watch.loss(loss)
+            earlier = watch.state_dict()
+        return watch.report()
+
+    whole, resumed = judged(0), judged(220)
+    assert "initial-loss" in [each.id for each in whole.findings]
+    assert [each.id for each in resumed.findings] == [each.id for each in whole.findings]
+    assert resumed.verdict == whole.verdict
+    assert {each.check for each in resumed.unseen} <= {each.check for each in whole.unseen}
+
+
 def taken_down(how: str, model: nn.Module, x: Tensor) -> None:
     if how == "deepcopy":
         copied = copy.deepcopy(model)

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from lettrine.health.carried import carried
+from lettrine.health.thinning import thinned
 from lettrine.health.trace import RECENT, Curve, Floats, Histogram, Trace, Units
 
 Columns = TypeVar("Columns", Curve, Histogram)
@@ -17,8 +19,9 @@ Columns = TypeVar("Columns", Curve, Histogram)
 def joined(first: Trace, second: Trace) -> Trace:
     """The trace of `first` followed by `second`. Facts, modules and parameters are those of `second`.
 
-    A figure that only one of them has is NaN at the steps of the other.
+    A figure that only one of them has is NaN at the steps of the other. Of a long `first`, fewer steps and points are kept.
     """
+    first = thinned(first)
     lengths = (len(first.steps), len(second.steps))
 
     def rows(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -45,7 +48,7 @@ def joined(first: Trace, second: Trace) -> Trace:
         recent=_tail(_chained(first.recent, second.recent)),
         dev=_chained(first.dev, second.dev),
         first_nonfinite=first.first_nonfinite or second.first_nonfinite,
-        evidence=tuple({(each.kind, each.where): each for each in (*first.evidence, *second.evidence)}.values()),
+        evidence=carried(first, second),
         ranks=tuple(itertools.starmap(joined, zip(first.ranks, second.ranks, strict=False))) or second.ranks,
     )
 

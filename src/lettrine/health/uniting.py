@@ -45,15 +45,14 @@ def _with(trace: Trace, whole: Mapping[str, Mapping[int, Floats]], known: Mappin
     """A trace in which the figures of whole parameters, by name and step, replace those of its parts. known: facts about
     parameters of which it has no part.
     """
-    if not whole:
+    if not whole or not len(trace.steps):
         return trace
     own = {info.name for info in trace.parameters}
     infos = (*trace.parameters, *(info for name, info in known.items() if name in whole and name not in own))
     tables = dict(trace.parameter_stats)
     empty = np.full(len(PARAMETER_STATS), nan)
     for name, rows in whole.items():
-        if len(trace.steps):
-            tables[name] = np.array([rows.get(step, empty) for step in trace.steps.tolist()])
+        tables[name] = np.array([rows.get(step, empty) for step in trace.steps.tolist()])
     lengths = np.array([table[:, _COLUMN["gradient_norm"]] for table in tables.values()]).reshape(len(tables), -1)
     norm = np.sqrt(np.nansum(lengths**2, axis=0))
     norm[~np.isfinite(lengths).any(axis=0)] = nan

@@ -30,6 +30,8 @@ def fsdp(module: nn.Module, name: str) -> bool:
 
 def gathers(model: nn.Module) -> bool:
     """Whether FSDP gathers whole parameters for each call. Those are not in `model.parameters()`."""
+    if "torch.distributed.fsdp" not in sys.modules:
+        return False  # asked for at every sampled step
     return any(fsdp(each, "FSDPModule") or fsdp(each, "FullyShardedDataParallel") for each in model.modules())
 
 

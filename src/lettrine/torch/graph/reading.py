@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from torch import Tensor
@@ -49,7 +50,12 @@ _SEARCHED: Final = 64  # nodes searched for the loss itself, below sums and mean
 
 def operation(node: Node) -> str:
     """Name of the operation, "Relu" for "ReluBackward0"."""
-    return re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
+    return _operation(node.name())
+
+
+@cache
+def _operation(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name.rpartition("::")[2])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from lettrine.errors import HealthError
+from lettrine.health.carried import RESUMED
 from lettrine.health.evidence import Evidence
 from lettrine.health.joining import joined
 from lettrine.health.limits_wiring import STEPLESS_ROUNDS
@@ -60,13 +61,13 @@ class Record:
         """The run resumes at this step, if it is not 0."""
         self._steps.begin_at(step)
         if step:
-            self._recorder.note_evidence(Evidence("resumed"))
+            self._recorder.note_evidence(Evidence(RESUMED))
 
     def note_trained(self) -> None:
         """Note whether an optimiser has stepped before: then its weights are trained. Remember the versions of the weights."""
         self._weights = self._weights or self._versions()
         if any(state for optimiser in self._probes.optimisers for state in optimiser.state.values()):
-            self._recorder.note_evidence(Evidence("resumed"))
+            self._recorder.note_evidence(Evidence(RESUMED))
 
     def join_ranks(self) -> None:
         """Find the other processes of this training, if there are any."""

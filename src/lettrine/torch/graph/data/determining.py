@@ -108,11 +108,10 @@ class DeterminingColumns:
             seen.met.zero_()
             return
         self._told += len(labels)
-        for k in known:
-            rows = table[labels == k]
-            seen.low[:, k] = torch.minimum(seen.low[:, k], rows.amin(0))
-            seen.high[:, k] = torch.maximum(seen.high[:, k], rows.amax(0))
-            seen.met[k] += len(rows)
+        places = labels.expand(table.shape[1], -1)  # (F, B)
+        seen.low.scatter_reduce_(1, places, table.T, "amin")
+        seen.high.scatter_reduce_(1, places, table.T, "amax")
+        seen.met += torch.bincount(labels, minlength=MOST)
 
     def _take_sums(self, table: Tensor, target: Tensor) -> None:
         values = target.reshape(len(target), -1).double().cpu()

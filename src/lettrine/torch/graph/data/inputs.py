@@ -137,7 +137,8 @@ def _constant_of(root: RootCall) -> Tensor | None:
 def _different(given: Tensor) -> int:
     """How many rows of a batch differ from all rows before them."""
     rows = given.detach()[:_ALL].reshape(min(len(given), _ALL), -1)
-    return len(torch.unique(rows[:, :_MARK].to(torch.float64).cpu(), dim=0))
+    values = rows[:, :_MARK].to(torch.float64).cpu().numpy() + 0.0  # -0.0 is 0.0
+    return len({row.tobytes() for row in values})
 
 
 def _tokens_of(root: RootCall) -> Tensor | None:
@@ -163,9 +164,10 @@ def _take(seen: _Seen, given: Tensor) -> None:
     table = table[:: max(1, -(-table.numel() // _MOST))][:, :_MOST]
     table = table[:, [place for place in range(table.shape[1]) if place not in seen.ids]] if seen.ids else table
     values = table.to(torch.float64).cpu().numpy()
-    values = values[np.isfinite(values).all(axis=1)]
+    finite = np.isfinite(values)
+    values = values if finite.all() else values[finite.all(axis=1)]
     if values.size:
-        sizes = np.sqrt((values**2).mean(axis=0))
+        sizes = np.sqrt(np.einsum("nf,nf->f", values, values) / len(values))
         known = sizes[sizes > 0] if (sizes > 0).any() else sizes
         seen.moments.append((values.mean(), values.var(), values.min(), values.max(), known.max(), known.min()))
 

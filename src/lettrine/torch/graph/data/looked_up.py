@@ -20,4 +20,6 @@ def looked_up(table: Tensor, calls: Iterable[tuple[nn.Module, tuple[Any, ...]]])
         each.reshape(len(table), -1) for each in asked if isinstance(each, Tensor) and each.numel() and len(each) == len(table)
     ]
     sought = [column for each in ids for column in each.T[:_MOST]]
+    if not sought:
+        return []
     return [place for place, column in enumerate(table.T) if any(torch.equal(column, each.to(column)) for each in sought)]

@@ -138,7 +138,7 @@ def _distances(table: Array) -> Array:
 
 def _closest(raw: Array) -> tuple[Array, Array]:
     """Both ends of all pairs of rows at the smallest distance there is, if rows hold whole numbers; otherwise none."""
-    if (raw % 1).any():
+    if (raw != np.rint(raw)).any():
         return np.empty(0, np.int64), np.empty(0, np.int64)
     distances = _distances(raw)
     left, right = np.nonzero(np.triu(distances == distances.min()))

@@ -5,7 +5,8 @@ So the logits know the targets, and even chances do not give ln K: the loss star
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -27,7 +28,7 @@ def margined(logits: Tensor | None, target: Tensor | None, calls: Iterable[Funct
         return False
     if not readable(target) or not bool(((target >= 0) & (target < logits.shape[1])).all()):
         return False
-    right = functional.one_hot(target.long(), logits.shape[1]).bool()
+    right = cache(lambda: functional.one_hot(target.long(), logits.shape[1]).bool())  # hardly ever asked for
     added = [call for call in calls if call.name in _CHANGING and isinstance(call.result, Tensor)]
     changes = {call.result.grad_fn: call for call in added if call.result.grad_fn is not None}
     waiting, seen = [logits.grad_fn], set[Node]()
@@ -42,7 +43,7 @@ def margined(logits: Tensor | None, target: Tensor | None, calls: Iterable[Funct
     return False
 
 
-def _told(node: Node, right: Tensor, target: Tensor) -> bool:
+def _told(node: Node, right: Callable[[], Tensor], target: Tensor) -> bool:
     """Whether the operation does one thing at the targets and another elsewhere."""
     name = operation(node)
     if name == "Where":
@@ -57,10 +58,10 @@ def _told(node: Node, right: Tensor, target: Tensor) -> bool:
     return isinstance(index, Tensor) and torch.equal(index.reshape(-1).long(), target.long())
 
 
-def _only(values: Any, right: Tensor) -> bool:
+def _only(values: Any, right: Callable[[], Tensor]) -> bool:
     """Whether a tensor of data has one value at all targets and another one everywhere else."""
-    if not isinstance(values, Tensor) or values.requires_grad or values.shape != right.shape or not readable(values):
+    if not isinstance(values, Tensor) or values.requires_grad or values.shape != right().shape or not readable(values):
         return False
-    inside, outside = values[right], values[~right]
+    inside, outside = values[right()], values[~right()]
     alike = bool((inside == inside[0]).all()) and outside.numel() > 0 and bool((outside == outside[0]).all())
     return alike and bool(inside[0] != outside[0])

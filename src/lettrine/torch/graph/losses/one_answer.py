@@ -8,10 +8,10 @@ Read only where one comparison is the whole loss and its classes have no weights
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
@@ -49,8 +49,8 @@ class OneAnswer:
                 continue
             answers, labels = pair
             self._where = each.head.place
-            for label, count in zip(*torch.unique(labels, return_counts=True), strict=True):
-                self._labels[int(label)] = self._labels.get(int(label), 0) + int(count)
+            for label, count in Counter(labels.tolist()).items():
+                self._labels[label] = self._labels.get(label, 0) + count
             answer = int(answers[0])
             if not bool((answers == answer).all()):
                 self._seen = _Seen()
