@@ -12,6 +12,7 @@ from torch.nn import functional
 from trainings import batches, mlp
 
 from lettrine import health
+from lettrine.torch.capture.optimisers import optimisers_of
 
 STEPS = 40
 
@@ -234,7 +235,7 @@ class Wrapping(torch.optim.Optimizer):
 
 
 def test_a_wrapper_and_what_it_wraps_are_one_optimiser() -> None:
-    """Hooks stood twice on one optimiser, and were taken away while torch went through them: an error in the user's training."""
+    """Hooks stood twice on one optimiser. They could be taken away while torch went through them: an error in the training."""
     torch.manual_seed(0)
     net = mlp()
     optimizer = Wrapping(torch.optim.SGD(net.parameters(), lr=0.1))
@@ -253,3 +254,4 @@ def test_a_wrapper_and_what_it_wraps_are_one_optimiser() -> None:
             optimizer.step()
             watch.loss(loss)
     assert watch.steps == STEPS
+    assert optimisers_of([optimizer, optimizer.optimizer]) == [optimizer.optimizer]

@@ -33,7 +33,7 @@ def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | N
     if given is None:
         return []
     listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
-    found = []
+    found: list[Optimizer] = []
     for optimiser in listed:
         inner = optimiser
         while isinstance(getattr(inner, "optimizer", None), Optimizer):
