@@ -12,6 +12,7 @@ from torch.nn import functional
 from trainings import batches, mlp
 
 from lettrine import health
+from lettrine.torch.capture.optimisers import optimisers_of
 
 STEPS = 40
 
@@ -216,3 +217,41 @@ def test_adafactor_of_torch() -> None:
             optimizer.step()
             watch.loss(loss)
     assert "met an error" not in str(watch.report())
+
+
+class Wrapping(torch.optim.Optimizer):
+    """A wrapper that is an Optimizer by its class alone, as Lookahead in `torch_optimizer`: it calls no `__init__`."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.param_groups, self.state = optimizer.param_groups, optimizer.state
+        self.defaults = optimizer.defaults
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+    def step(self, closure: None = None) -> None:
+        self.optimizer.step(closure)
+
+
+def test_a_wrapper_and_what_it_wraps_are_one_optimiser() -> None:
+    """Hooks stood twice on one optimiser. They could be taken away while torch went through them: an error in the training."""
+    torch.manual_seed(0)
+    net = mlp()
+    optimizer = Wrapping(torch.optim.SGD(net.parameters(), lr=0.1))
+    with health.autowatch(show=False) as auto:
+        for x, y in batches(STEPS):
+            loss = functional.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert [each.steps for each in auto.watches] == [STEPS]
+    with health.watch(net, [optimizer, optimizer.optimizer]) as watch:
+        for x, y in batches(STEPS):
+            loss = functional.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
+    assert watch.steps == STEPS
+    assert optimisers_of([optimizer, optimizer.optimizer]) == [optimizer.optimizer]

@@ -127,6 +127,21 @@ def test_autowatch_goes_on_after_it_has_searched() -> None:
     assert auto.watches[0].steps == SEARCHED + 3
 
 
+def test_autowatch_takes_a_container_made_in_forward_for_a_part() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(mlp())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.Sequential(*self.layers)(x)
+
+    model = Net()
+    with health.autowatch(show=False) as auto:
+        train(model, adam(model), steps=5)
+    assert [each.model for each in auto.watches] == [model]
+
+
 def test_autowatch_seldom_looks_through_all_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target network is called at each step of an agent that fills its memory, long before any optimiser steps."""
     looks = []

@@ -138,3 +138,30 @@ def test_views_that_exchange_no_axes(how):
 
 def crossed(model, x, y):
     return functional.cross_entropy(model(x), y)
+
+
+class Distances(nn.Module):
+    """Attention with scores by distance, shifted by a column of padding and a view, as in Transformer-XL and the Conformer."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.see, self.places, self.out, self.how = nn.Linear(6, 8), nn.Parameter(0.1 * torch.randn(8, 5)), nn.Linear(8, 4), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.see(x)
+        scores = h @ self.places  # (B, T, T)
+        if self.how == "cat":
+            shifted = torch.cat([torch.zeros(len(x), 5, 1), scores], 2)
+        elif self.how == "pad":
+            shifted = functional.pad(scores, (1, 0))
+        else:
+            shifted = h[..., :6] + 0  # (B, T, T + 1) of values of its own: a view mixes them
+        shifted = shifted.view(len(x), 6, 5)[:, 1:]
+        return self.out(((h @ h.transpose(1, 2) + shifted).softmax(2) @ h)[:, -1])
+
+
+@pytest.mark.parametrize(("how", "named"), [("cat", False), ("pad", False), ("values", True)])
+def test_scores_shifted_by_a_column_of_padding(how, named):
+    x = torch.randn(256, 5, 6)
+    report = watched(Distances(how), batches(x, x[:, -1, :4].argmax(1)), lambda net, x, y: functional.cross_entropy(net(x), y))
+    assert ("batch-mixing" in ids(report)) == named

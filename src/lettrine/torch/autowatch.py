@@ -112,7 +112,7 @@ class AutoWatch(ContextDecorator):
         if not torch.is_grad_enabled() or torch.compiler.is_compiling() or self._known(module):
             return
         own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
-        if not own or not self._due(module):
+        if not own or not self._due(module) or self._part(own):
             return
         everything = gc.get_objects()  # `isinstance` would read an attribute of each object, and some of them warn at that
         holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
@@ -148,6 +148,10 @@ class AutoWatch(ContextDecorator):
     def _known(self, module: nn.Module) -> bool:
         module = getattr(module, "_orig_mod", module)  # of a compiled one, what it was made from is watched
         return any(module is each for found in self.watches for each in found.model.modules())
+
+    def _part(self, own: set[int]) -> bool:
+        """Whether a watched model holds all these parameters: a container that is built anew in each forward pass does."""
+        return any(own <= {id(each) for each in found.model.parameters()} for found in self.watches)
 
     def _stepped(self, *_: Any) -> None:
         """An optimiser has stepped. The hooks must stay now, while torch goes through them."""

@@ -29,11 +29,11 @@ class Wrapped(Protocol):
 
 
 def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
-    """The optimisers as a list, without the wrappers of libraries. Raises HealthError for anything else."""
+    """The optimisers as a list, each once, without the wrappers of libraries. Raises HealthError for anything else."""
     if given is None:
         return []
     listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
-    found = []
+    found: list[Optimizer] = []
     for optimiser in listed:
         inner = optimiser
         while isinstance(getattr(inner, "optimizer", None), Optimizer):
@@ -42,7 +42,8 @@ def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | N
             raise HealthError(
                 f"watch got a {type(inner).__name__} as optimizer; expected a torch.optim.Optimizer, or a list of them"
             )
-        found.append(inner)
+        if not any(inner is each for each in found):  # a wrapper may be an Optimizer itself, and given beside what it wraps
+            found.append(inner)
     return found
 
 

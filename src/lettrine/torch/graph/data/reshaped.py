@@ -73,7 +73,7 @@ def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> st
     """What a reshape mixes; "" for nothing."""
     long, new = [each for each in before if each > 1], [each for each in after if each > 1]
     if len(long) > 1 and len(long) == len(new) and long != new and sorted(long) == sorted(new):
-        return "axes"
+        return "" if _shifts(given, before, after) else "axes"
     # Joined: (B, X, Y, D) to (B, Y, X * D), while the values are still in the order of X. Split: (B, T, H * D) to (B, H, T, D).
     joined = len(before) == 4 and len(after) == 3 and after == (before[0], before[2], before[1] * before[3])
     if joined and before[1] != before[2] and min(before[1:3]) > 1 and _of_product(given):
@@ -84,6 +84,17 @@ def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> st
     if _exchanged(long, new):
         return "axes"
     return "parts" if len(after) > 1 and _put_together(given, after) else ""
+
+
+def _shifts(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether a column of padding was put to the last axis: cut anew, each row moves by one more place (Dai et al. 2019,
+    Transformer-XL, appendix B: scores by position become scores by distance).
+    """
+    node = given.grad_fn
+    if node is None or before[:-2] != after[:-2] or before[-2:] != after[-2:][::-1]:
+        return False
+    padded = operation(node) == "Cat" and any(each is None for each, _ in node.next_functions)  # the column has no gradient
+    return padded or operation(node) == "ConstantPadNd"
 
 
 def _exchanged(before: list[int], after: list[int]) -> bool:
