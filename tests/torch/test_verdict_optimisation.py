@@ -12,6 +12,7 @@ from trainings import adam, batches, checked, mlp, named, remarks, train
 
 from lettrine import health
 from lettrine.health.findings import Report
+from lettrine.torch.graph.steps import plateaus
 
 
 @pytest.fixture(autouse=True)
@@ -195,12 +196,20 @@ def test_a_state_that_is_lost_again_and_again(way: str) -> None:
         assert "none was older than 1 of the 10 steps" in found.message
 
 
+@pytest.mark.parametrize("warmed", [False, True])
 @pytest.mark.parametrize(
     ("mode", "told", "wanted"), [("min", "score", True), ("max", "score", False), ("min", "loss", False), ("max", "loss", True)]
 )
-def test_a_plateau_that_takes_a_rising_score_for_a_loss(mode: str, told: str, *, wanted: bool) -> None:
+def test_a_plateau_that_takes_a_rising_score_for_a_loss(
+    mode: str, told: str, monkeypatch: pytest.MonkeyPatch, *, wanted: bool, warmed: bool
+) -> None:
+    searches = []
+    search = plateaus._scheduler
+    monkeypatch.setattr(plateaus, "_scheduler", lambda optimiser: (searches.append(1), search(optimiser))[1])
     model = mlp()
     optimiser = adam(model)
+    if warmed:
+        torch.optim.lr_scheduler.LinearLR(optimiser, 0.999, total_iters=1)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode, factor=0.5, patience=1)
     x, y = next(batches(1, size=128, seed=7))
     with health.watch(model, optimiser) as watch:
@@ -216,6 +225,7 @@ def test_a_plateau_that_takes_a_rising_score_for_a_loss(mode: str, told: str, *,
                 held = functional.cross_entropy(said, y)
                 watch.dev_loss(held)
                 plateau.step(held if told == "loss" else (said.argmax(1) == y).float().mean())
+    assert not (warmed and searches), "the search takes too long for the training itself"
     found = named(checked(watch.report()))
     assert ("schedule-to-zero" in found) is wanted
     assert not wanted or f"mode='{'max' if mode == 'min' else 'min'}'" in found["schedule-to-zero"].remedy

@@ -85,7 +85,7 @@ class Watching:
             self.report = self.watch.report()
             told = told and not self.watch.rank
             if told and self._show:
-                sys.stdout.write(f"{self.report}\n")
+                sys.stdout.write(f"\n{self.report}\n")  # a progress bar may not have ended its line
             folder = self._folder or folder
             if told and self._save and folder is not None:
                 LOGGER.info("the report is in %s", save_page(self.report, Path(folder)))

@@ -3,7 +3,8 @@
 where: (). figures: "calls" of its step(); "drops" of the rate; "best", the number it takes for the best: the first; "factor" of a
 drop; "rate", "rate_first". words: "mode": "min" or "max".
 
-The scheduler is looked for once, when the rate has fallen: among what holds the optimiser.
+The scheduler is looked for once, when the rate has fallen: among what holds the optimiser. Where many objects are alive, as with
+transformers, that takes 50 ms. So it is left to the report where another scheduler lowers the rate.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Plateaus:
             self._last = stepping.step
             if self._optimiser is None:
                 self._optimiser, self._first = weakref.ref(stepping.optimiser), _rate(stepping.optimiser)
-            self._ask(stepping.optimiser)
+            if self._searched or not _scheduled(stepping.optimiser):
+                self._ask(stepping.optimiser)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -69,6 +71,11 @@ class Plateaus:
         if drops > 0 and better <= 1 and not plateau.cooldown:
             figures = {"calls": calls, "drops": drops, "best": plateau.best, "factor": factor}
             self._told = {name: float(each) for name, each in figures.items()} | {"rate": rate, "rate_first": self._first}
+
+
+def _scheduled(optimiser: Optimizer) -> bool:
+    """Whether a scheduler noted the rate it began with: all do but ReduceLROnPlateau."""
+    return "initial_lr" in optimiser.param_groups[0]
 
 
 def _rate(optimiser: Optimizer) -> float:
