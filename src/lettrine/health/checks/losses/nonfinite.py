@@ -165,7 +165,8 @@ def _seen(each: Evidence) -> str:
     if each.words["broke"] == "backward":
         return f"At step {step} {_place(each)} was computed at exactly 0, where its slope is infinite."
     if _below(each):
-        return f"At step {step} {_place(each)} got numbers below 0, down to {number(each.figure('lowest'))}, where it is not defined."
+        lowest = number(each.figure("lowest"))
+        return f"At step {step} {_place(each)} got numbers below 0, down to {lowest}, where it is not defined."
     return f"At step {step} {_place(each)} made it from finite values."
 
 

@@ -1,11 +1,11 @@
 """Evidence "leak": a part of the input is the target itself, or determines it alone.
 
     where: empty. figures: input (index of the model's input), place (the column of a table, the position of a sequence; -1 for
-        the whole sequence), places (how many such places there are), wide (how many there are in all), examples (compared), axes (of
-        the input; of three the last step was read).
+        the whole sequence), places (how many such places there are), wide (how many there are in all), examples (compared), axes
+        (of the input; of three the last step was read).
     words["what"]: "column", "position", "sequence", "mark" (the column holds one value for every example of a class, and other
-        values for the other class), "code" (the column holds one value for each class), "threshold" (thresholds between adjacent values separate the classes) or "line" (the target
-        is a straight line of the column).
+        values for the other class), "code" (the column holds one value for each class), "threshold" (thresholds between adjacent
+        values separate the classes) or "line" (the target is a straight line of the column).
 
 Only a part that determines the target without exception counts. A part that merely correlates with the target is what a model
 should learn. Classes that are separate by nature leave a gap between their values; a column that the target was computed from

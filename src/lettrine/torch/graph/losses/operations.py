@@ -7,8 +7,8 @@ words: "of": what made its input; "broke": "forward" if finite inputs gave a non
 figures: "least": smallest size of the critical number seen (for a division: the divisor); "first", "last": the
     same at the first and the last look; "step" at which it broke; "lowest": the lowest number among its input there.
 
-An average over what an index selects is one of them, with the name "selection": its critical number is how many were selected, and
-"of" is what averages them.
+An average over what an index selects is one of them, with the name "selection": its critical number is how many were selected,
+and "of" is what averages them.
 """
 
 from __future__ import annotations
@@ -168,9 +168,7 @@ def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
 
 
 def _steep(base: Any, exponent: Any) -> bool | None:
-    """Whether a power has an infinite slope at 0; None if it is defined everywhere, as a whole power is, or if its numbers all lie
-    where it is.
-    """
+    """Whether a power has an infinite slope at 0; None if it is defined everywhere, as a whole power, or where its base lies."""
     if not isinstance(base, Tensor) or not readable(base):
         return None
     if isinstance(exponent, Tensor):
