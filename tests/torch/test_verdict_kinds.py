@@ -154,12 +154,28 @@ def test_what_one_column_tells(what: str) -> None:
 
         return train(model, adam(model, 1e-2), 80, make=make)
 
-    if what == "code":  # one value for each class: gaps between them, and none within
-        assert "leak" not in named(report(leaks=False))
+    finding = named(report(leaks=True))["leak"]
+    assert "x[:, 12]" in finding.message
+    assert ("it is the label" in finding.message) is (what == "code")
+    assert "leak" not in named(report(leaks=False))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_the_label_beside_each_step_of_a_sequence(spread: float) -> None:
+    """One value for each class is the label; values around one for each class may be measured."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(5 * 6, 24), nn.ReLU(), nn.Linear(24, 3))
+
+    def make(x: Tensor, _: Tensor) -> Tensor:
+        steps = torch.stack([x[:, place : place + 5] for place in range(5)], 1)  # (B, 5, 5)
+        classes = torch.bucketize(x[:, 0] + x[:, 1] * x[:, 2], torch.tensor([-0.5, 0.5]))
+        label = classes[:, None, None] + spread * x[:, 3, None, None]
+        return functional.cross_entropy(model(torch.cat([steps, label.expand(-1, 5, 1)], 2)), classes)
+
+    found = named(train(model, adam(model, 1e-2), 80, make=make))
+    if spread:
+        assert "leak" not in found
     else:
-        finding = named(report(leaks=True))["leak"]
-        assert "x[:, 12]" in finding.message
-        assert "leak" not in named(report(leaks=False))
+        assert "x[:, -1, 5]" in found["leak"].message
 
 
 @pytest.mark.parametrize(("size", "told"), [(16, False), (64, True), (180, False)])

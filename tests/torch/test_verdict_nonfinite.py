@@ -173,3 +173,62 @@ def test_values_out_of_the_range_of_their_type(how, said, advised):
         assert said in each.message
         assert advised in each.remedy
         assert each.where == ("last",)
+
+
+class Pooled(nn.Module):
+    """A power of pooled values; keep: what the values are kept above, None for nothing. below: whether they can be negative."""
+
+    def __init__(self, keep=None, *, below=True, learned=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(6, 8), nn.Linear(8, 1)
+        self.power = nn.Parameter(torch.tensor(3.0)) if learned else 3
+        self.keep, self.below = keep, below
+
+    def forward(self, x):
+        values = self.body(x) if self.below else torch.relu(self.body(x) - 2.0)
+        values = values if self.keep is None else values.clamp(min=self.keep)
+        return self.head((values**self.power) ** (1 / self.power))
+
+
+def pooled(**options):
+    x, y = numbers(128)
+    report = watched(Pooled(**options), batches(x, y), lambda m, a, b: F.mse_loss(m(a), b[:, None]), steps=40, rate=0.003)
+    return next((each for each in report.findings if each.id == "non-finite"), None)
+
+
+def test_a_fraction_as_the_power_of_a_negative_number_is_told_from_one_of_0():
+    negative, zero = pooled(), pooled(below=False, learned=True)
+    assert "got numbers below 0, down to -" in negative.message
+    assert "x.clamp(min=1e-6) ** p" in negative.remedy
+    assert "+ 1e-8" not in negative.remedy  # nothing small lifts them above 0
+    assert "the power" in zero.message
+    assert "its slope at 0 is infinite" in zero.remedy
+    assert pooled(keep=1e-6) is None
+    assert pooled(keep=1e-6, below=False, learned=True) is None
+
+
+def hard_rows(*, guarded, at):
+    """The mean over the rows that are still missed; none is left at one step."""
+    calls = []
+
+    def loss(model, x, y):
+        calls.append(1)
+        errors = (model(x).squeeze(1) - y).pow(2)
+        left = max(0, 16 - 16 * len(calls) // at)
+        keep = torch.arange(len(x)) < left
+        return errors.mean() + (errors[keep].sum() / keep.sum().clamp(min=1) if guarded else errors[keep].mean())
+
+    return loss
+
+
+@pytest.mark.parametrize("every", [None, 1])
+def test_a_mean_over_a_selection_that_becomes_empty_is_named(every):
+    x, y = numbers(128)
+    sick = watched(net(out=1), batches(x, 0.2 * y), hard_rows(guarded=False, at=47), steps=60, rate=0.002, every=every)
+    finding = first(sick)
+    assert finding.id == "non-finite"
+    assert "the mean in the loss" in finding.message.lower()
+    assert "keep.sum().clamp(min=1)" in finding.remedy
+    cured = watched(net(out=1), batches(x, 0.2 * y), hard_rows(guarded=True, at=47), steps=60, rate=0.002, every=every)
+    assert "non-finite" not in [each.id for each in cured.findings]

@@ -248,6 +248,7 @@ TOLD_LEAST: Final = 200  # examples that must be compared before a missing relat
 TOLD_RARE: Final = 50.0  # examples of another class than the answered one; fewer may agree by chance
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
 LOG_NEAR: Final = 0.1  # a probability that stays above, at the steps looked at, does not become 0 at once
+SELECTION_LEFT: Final = 0.5  # of the number selected at first: a selection that shrinks so far may soon be empty
 GROWN: Final = 10.0  # times their median, for the last loss or gradient norm, before the learning rate is suspected of a NaN
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
 SORTED_NEARLY: Final = 0.8  # of a batch, its commonest class, mean over batches that differ far more than by chance

@@ -89,6 +89,7 @@ REAL_OUTSIDE: Final = 0.1  # of their values, far outside of what the generator 
 HINGE_LOOKS: Final = 2  # at which a hinge could not be reached
 COLLAPSED: Final = 0.02  # of their distance at first: vectors that are told apart keep a distance
 COLLAPSED_FLAT: Final = 0.005  # relative difference of two losses: of vectors that differ, batches give losses that differ more
+WITHIN_LEAST: Final = 0.1  # of the variance of the targets that lies within sequences: less is little to lose
 COLLAPSED_LEFT: Final = 0.2  # of the first loss, or more: vectors that are told apart leave next to nothing of a margin
 ASKED_LOOKS: Final = 3  # at which a copy was asked for the values of actions
 UNCOPIED_REMARK: Final = 400  # steps after which a copy that was never filled is remarked: usual are 100 to 1,000

@@ -44,6 +44,7 @@ def leak(trace: Trace) -> Iterator[Finding]:
 def _held(trace: Trace, seen: Evidence) -> Finding:
     place, count = int(seen.figure("place")), int(seen.figure("places"))
     more = f" (and {count - 1} more)" if count > 1 else ""
+    cell = f"x[:, -1, {place}]" if seen.figure("axes") == 3 else f"x[:, {place}]"
     what, where, remedy = {
         "column": (
             f"Column {place}{more} of the input tells the target",
@@ -55,19 +56,24 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
             f"x[:, {place}]",
             "Shift the window: the target is the element after the last one of the input.",
         ),
+        "code": (
+            f"Column {place}{more} of the input holds one value for each class, and another for each: it is the label",
+            cell,
+            f"Leave column {place} out of the inputs{more}, and look at where it comes from.",
+        ),
         "threshold": (
             f"Column {place}{more} of the input tells the class by a threshold",
-            f"x[:, {place}]",
+            cell,
             f"See how column {place} is made: if from the target, or from what is known only after it, leave it out.",
         ),
         "mark": (
             f"Column {place}{more} of the input holds one and the same value for all examples of one class, and for no other",
-            f"x[:, {place}]",
+            cell,
             f"See when column {place} is recorded: if only after the answer is known, leave it out.",
         ),
         "line": (
             f"The target is a straight line of column {place}{more} of the input",
-            f"x[:, {place}]",
+            cell,
             f"See how column {place} is made: if from the target, or from what is known only after it, leave it out.",
         ),
         "itself": (
@@ -85,7 +91,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     # If many columns each tell the target, as in made-up data, that is the task. A label left in the input gives one column per
     # class.
     # A sequence that equals its target may belong to an autoencoder; one that is copied at once does not.
-    meant = seen.words["what"] in ("column", "threshold", "mark", "line") and count > max(classes_of(trace), 1)
+    meant = seen.words["what"] in ("column", "code", "threshold", "mark", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] in ("sequence", "itself") and not _at_once(trace)
     # A window that runs too far ends in the target. To remember what stood somewhere inside is a task.
     meant |= seen.words["what"] == "position" and 0 < place < seen.figure("wide") - 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number, share
 from lettrine.health.findings import Finding
+from lettrine.health.limits import CONSTANT_STEP
 from lettrine.health.trace import Trace
 
 
@@ -35,6 +36,29 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
             "alone only later, "
             "or start from weights that were trained to classify. Without negatives keep the stopped gradient.",
             reference="Schroff et al. 2015, FaceNet, section 3.2; Hermans et al. 2017, In defense of the triplet loss, appendix",
+        )
+
+
+def same_places(trace: Trace) -> Iterator[Finding]:
+    """Sequences that get one answer at all of their places."""
+    for seen in trace.seen("same places"):
+        within, places = seen.figure("within"), int(seen.figure("places"))
+        late = seen.figure("looks") >= limits.LATE_LOOKS and seen.steps[1] >= CONSTANT_STEP
+        if not late or within < limits.WITHIN_LEAST:
+            continue
+        yield Finding(
+            id="no-learning",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=within,
+            limit=limits.WITHIN_LEAST,
+            message=f"{seen.where[0]} gives the same answer at all {places} places of a sequence, at every look up to step "
+            f"{seen.steps[1]:,}; {share(within)} of the variance of the targets lies within sequences.",
+            why="Nothing that enters tells one place from another, so what differs from place to place is never learned.",
+            remedy="See what goes in at each place: a decoder is given the targets shifted by one, with a start value in front "
+            "(tgt=y[:, :-1]), not zeros or one vector repeated; positions are added before attention.",
+            reference="Vaswani et al. 2017, Attention is all you need, sections 3.1 and 3.5",
         )
 
 

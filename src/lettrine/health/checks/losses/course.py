@@ -10,7 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, first_loss, steps_until
 from lettrine.health.checks.losses.blank import blank_rows
-from lettrine.health.checks.losses.collapse import collapsed
+from lettrine.health.checks.losses.collapse import collapsed, same_places
 from lettrine.health.checks.losses.harder import little_by_little
 from lettrine.health.checks.losses.starts import drawn_large, large_inputs, large_start
 from lettrine.health.checks.reading import (
@@ -122,10 +122,11 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
 
     Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
         And whether vectors that the loss compares with each other have become one, or different examples are the same inside
-        the network, at {BLANK_LOOKS} looks or more and all there were.
+        the network, at {BLANK_LOOKS} looks or more and all there were; or the answers at all places of a sequence are the same,
+        where its targets differ.
     Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
     """
-    yield from (same := [*collapsed(trace), *blank_rows(trace)])
+    yield from (same := [*collapsed(trace), *same_places(trace), *blank_rows(trace)])
     if same:
         return
     if not ordinary(trace):

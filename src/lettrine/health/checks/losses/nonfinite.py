@@ -39,7 +39,7 @@ _WIDER: Final = (
 _ROOTS: Final = ("sqrt", "pow")
 _LOGS: Final = ("log", "log2", "log10")
 _SHARES: Final = ("softmax", "sigmoid")
-_WORDS: Final = {"div": "division", "sqrt": "root", "rsqrt": "root", "pow": "power below 1", "softmax": "softmax"}
+_WORDS: Final = {"div": "division", "sqrt": "root", "rsqrt": "root", "pow": "power", "softmax": "softmax"}
 _GUARDS: Final = {
     "sqrt": "Add a small number before the root, as in sqrt(x + 1e-8): its slope at 0 is infinite.",
     "rsqrt": "Add a small number before the root, as in rsqrt(x + 1e-8).",
@@ -48,8 +48,16 @@ _GUARDS: Final = {
     "softmax": "Leave at least one entry of each row unmasked, or mask with a large negative number instead of -inf.",
     "log_softmax": "Leave at least one entry of each row unmasked, or mask with a large negative number instead of -inf.",
     "cross_entropy": "See how labels are masked: every target was the one that is ignored, and a mean over nothing is 0 / 0.",
+    "selection": "Where nothing is selected leave that term out, or divide a sum by a count that is at least 1, as in "
+    "loss[keep].sum() / keep.sum().clamp(min=1).",
     "log": "Take the logarithm of a value that cannot be 0, as in log(p + 1e-8), or compute the loss from logits (cross_entropy, "
     "binary_cross_entropy_with_logits).",
+}
+_BELOW: Final = {
+    "pow": "Keep what goes in above 0, as in x.clamp(min=1e-6) ** p, or take the power of its size: x.sign() * x.abs() ** p.",
+    "sqrt": "Keep what goes in from falling below 0, as in sqrt(x.clamp(min=1e-8)), and see why it does.",
+    "log": "Keep what goes in above 0, as in log(p.clamp(min=1e-8)), and see why it falls below: a probability comes from a "
+    "sigmoid or a softmax.",
 }
 
 
@@ -103,6 +111,9 @@ def _suspected(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     open_ends = sorted(
         (each for each in operations if each.words["guarded"] != "yes" and _open(each)), key=lambda one: one.figure("least")
     )
+    if not grown and (emptied := [each for each in operations if _emptied(each)]):
+        each = emptied[0]
+        return f"Nothing had grown before. {_fewer(each)}: over none it is 0 / 0.", _GUARDS["selection"]
     # A probability may become 0 however small the steps are, but while nothing grows it comes near 0 first.
     of_shares = [each for each in open_ends if each.where[1] in _LOGS and each.words["of"] in _SHARES]
     far = [each for each in of_shares if each.figure("least") >= limits.LOG_NEAR]
@@ -145,18 +156,43 @@ def _place(each: Evidence) -> str:
 
 def _seen(each: Evidence) -> str:
     step, name = int(each.figure("step")), each.where[1]
+    if name == "selection":
+        return f"At step {step} nothing was selected for {_averaged(each)}: 0 / 0."
     if name == "cross_entropy":
         return f"At step {step} every target was the one that cross_entropy ignores."
     if "softmax" in name:
         return f"At step {step} {_place(each)} got a row in which everything was masked."
     if each.words["broke"] == "backward":
         return f"At step {step} {_place(each)} was computed at exactly 0, where its slope is infinite."
+    if _below(each):
+        lowest = number(each.figure("lowest"))
+        return f"At step {step} {_place(each)} got numbers below 0, down to {lowest}, where it is not defined."
     return f"At step {step} {_place(each)} made it from finite values."
 
 
+def _below(each: Evidence) -> bool:
+    """Whether an operation that is not defined below 0 got such a number."""
+    return each.words["broke"] == "forward" and each.where[1] in (*_ROOTS, "rsqrt", *_LOGS) and each.figure("lowest") < 0
+
+
+def _emptied(each: Evidence) -> bool:
+    """Whether what an average is taken over had become few beside the number at first."""
+    return each.where[1] == "selection" and each.figure("least") <= limits.SELECTION_LEFT * each.figure("first")
+
+
+def _averaged(each: Evidence) -> str:
+    return f"the {each.words['of']} in {'the loss' if each.where[0] == 'loss' else each.where[0]}"
+
+
+def _fewer(each: Evidence) -> str:
+    first, least = int(each.figure("first")), int(each.figure("least"))
+    what = _averaged(each)
+    return f"{what[0].upper()}{what[1:]} is taken over what an index selects, {first} at first and down to {least} since"
+
+
 def _guard(each: Evidence) -> str:
-    name = each.where[1]
-    return _GUARDS["log" if name in _LOGS else name]
+    name = "log" if each.where[1] in _LOGS else each.where[1]
+    return _BELOW[name.removeprefix("r")] if _below(each) else _GUARDS[name]
 
 
 def _open(each: Evidence) -> bool:

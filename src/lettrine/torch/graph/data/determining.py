@@ -20,6 +20,7 @@ WIDE: Final = 2_048  # columns looked at, the first ones only
 _GAP: Final = 0.05  # of a column's range: classes with a larger gap are separate by nature
 _USUAL: Final = 0.05  # share of a column's values
 _COLUMNS: Final = 4  # columns a table must have: if there are fewer, one of them may be the task
+_CODES: Final = 3  # least classes: of two, a column with two values may be what is asked for
 _ENOUGH: Final = 16  # rows of a look, after which columns that do not tell the target are dropped
 _LINE: Final = 1e-6  # share of the variance that a straight line may leave: rounding of float32
 
@@ -38,7 +39,7 @@ class _Extremes:
 
 
 class DeterminingColumns:
-    """Columns that tell the class by thresholds or by a mark, or the number by a straight line, in all looks."""
+    """Columns that tell the class by its number, by thresholds or by a mark, or the number by a straight line, in all looks."""
 
     def __init__(self) -> None:
         self._told = 0
@@ -71,7 +72,9 @@ class DeterminingColumns:
             return None
         places, what = [], ""
         if self._extremes is not None:
-            what, places = "threshold", _thresholds(self._extremes, often=True)
+            what, places = "code", _codes(self._extremes)
+            if not places:
+                what, places = "threshold", _thresholds(self._extremes, often=True)
             if not places:
                 what, places = "mark", _marks(self._extremes, self._left or [])
         elif self._sums is not None:
@@ -155,6 +158,16 @@ def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:
     extent = (high[:, -1] - low[:, 0])[:, None]
     beside = (gaps > 0) & ((gaps <= _GAP * extent) | (not often))
     return [int(place) for place in torch.nonzero((beside & (extent > 0)).all(1)).reshape(-1)]
+
+
+def _codes(seen: _Extremes) -> list[int]:
+    """Columns that hold one value for each class, another for each: the label itself, however it is numbered or scaled."""
+    met = torch.nonzero(seen.met > 0).reshape(-1)
+    if len(met) < _CODES or bool((seen.met[met] < RARE).any()):
+        return []
+    low, high = seen.low[:, met], seen.high[:, met]
+    apart = (low.sort(1).values.diff(dim=1) > 0).all(1)
+    return [int(place) for place in torch.nonzero((low == high).all(1) & apart).reshape(-1)]
 
 
 def _marks(seen: _Extremes, left: list[int]) -> list[int]:

@@ -1,10 +1,11 @@
 """Evidence "leak": a part of the input is the target itself, or determines it alone.
 
     where: empty. figures: input (index of the model's input), place (the column of a table, the position of a sequence; -1 for
-        the whole sequence), places (how many such places there are), wide (how many there are in all), examples (compared).
+        the whole sequence), places (how many such places there are), wide (how many there are in all), examples (compared), axes
+        (of the input; of three the last step was read).
     words["what"]: "column", "position", "sequence", "mark" (the column holds one value for every example of a class, and other
-        values for the other class), "threshold" (thresholds between adjacent values separate the classes) or "line" (the target
-        is a straight line of the column).
+        values for the other class), "code" (the column holds one value for each class), "threshold" (thresholds between adjacent
+        values separate the classes) or "line" (the target is a straight line of the column).
 
 Only a part that determines the target without exception counts. A part that merely correlates with the target is what a model
 should learn. Classes that are separate by nature leave a gap between their values; a column that the target was computed from
@@ -54,6 +55,7 @@ class LeakReader:
                     "places": len(places),
                     "wide": compared.wide,
                     "examples": rows,
+                    "axes": compared.axes,
                 }
                 told = {name: float(value) for name, value in figures.items()}
                 yield Evidence("leak", (), compared.steps, told, {"what": what})
@@ -106,7 +108,7 @@ class _Compared:
     """One input compared with the targets, look after look."""
 
     def __init__(self) -> None:
-        self.steps = (0, 0)
+        self.steps, self.axes = (0, 0), 0
         self._what = ""
         self._agree: Tensor | None = None  # (F,) or (F, K): whether a column or position has agreed so far
         self._rows = 0
@@ -116,7 +118,7 @@ class _Compared:
 
     def take(self, given: Tensor, term: Term, step: int) -> None:
         """One look."""
-        self.steps = (self.steps[0], step)
+        self.steps, self.axes = (self.steps[0], step), given.ndim
         open_ = self._agree is None or bool(self._agree.any())  # a place that disagreed once stays out
         if open_ and given.ndim == 2 and (found := self._classes(given, term) or _compared(given, term)) is not None:
             self._take(*found)

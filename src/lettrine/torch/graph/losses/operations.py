@@ -5,7 +5,10 @@ words: "of": what made its input; "broke": "forward" if finite inputs gave a non
     value was finite but its slope is not, "ignored" if a cross-entropy had no target left, "" if nothing broke; "guarded": "yes"
     if something was added to the input first, or the input was clamped.
 figures: "least": smallest size of the critical number seen (for a division: the divisor); "first", "last": the
-    same at the first and the last look; "step" at which it broke.
+    same at the first and the last look; "step" at which it broke; "lowest": the lowest number among its input there.
+
+An average over what an index selects is one of them, with the name "selection": its critical number is how many were selected,
+and "of" is what averages them.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.losses.comparisons import LOSSES, readable
 
 _ROOTS: Final = ("sqrt", "rsqrt")  # slope unbounded at 0
 _LOGS: Final = ("log", "log2", "log10")  # value and slope unbounded at 0
@@ -31,6 +34,9 @@ _SOFTMAX: Final = ("softmax", "log_softmax")
 _GUARDS: Final = ("add", "__add__", "__radd__", "clamp", "clamp_", "clamp_min", "maximum", "exp", "softplus")
 _REST: Final = ("__rsub__", "rsub", "sub", "__sub__")  # 1 - p, guarded as p is by a clamp from both sides
 _NAMES: Final = {"true_divide": "div", "__truediv__": "div", "__rtruediv__": "div", "reciprocal": "div", "__pow__": "pow"}
+_PICKING: Final = ("__getitem__", "masked_select")
+_AVERAGES: Final = ("mean", *LOSSES)
+_SELECTION: Final = "selection"
 _MOST: Final = 256  # calls examined in one step
 
 
@@ -43,6 +49,7 @@ class _Seen:
     broke: str = ""
     step: float = nan
     least: float = inf
+    lowest: float = nan
     first: float = nan
     last: float = nan
 
@@ -61,6 +68,8 @@ class Operations:
         for call in look.calls:
             if call.name == "cross_entropy":
                 self._take_targets(look.step, call)
+            if call.name in _AVERAGES and (count := _selected(call, makers)) is not None:
+                self._take_selection(look.step, call, count)
             critical = _critical(call)
             if critical is not None and looked < _MOST:
                 looked += 1
@@ -80,6 +89,15 @@ class Operations:
             seen.least, seen.of = size, of or seen.of
         if not seen.broke:
             seen.broke, seen.step = _broke(call, tensor, size, backward=backward), step
+            seen.lowest = float(tensor.detach().min())
+
+    def _take_selection(self, step: int, call: FunctionCall, count: int) -> None:
+        """A mean over nothing selected is 0 / 0."""
+        seen = self._seen.setdefault((call.where or "loss", _SELECTION), _Seen(step, step, call.name, guarded=False))
+        seen.first = count if step == seen.first_step else seen.first
+        seen.least, seen.last, seen.last_step = min(seen.least, count), count, step
+        if not count and not seen.broke:
+            seen.broke, seen.step = "forward", step
 
     def _take_targets(self, step: int, call: FunctionCall) -> None:
         """A mean over no targets is 0 / 0."""
@@ -100,9 +118,21 @@ class Operations:
         """Each place and function seen."""
         for (place, name), seen in self._seen.items():
             figures = {"least": seen.least, "first": seen.first, "last": seen.last}
-            figures["step"] = seen.step if seen.broke else nan
+            figures |= {"step": seen.step if seen.broke else nan, "lowest": seen.lowest}
             words = {"of": seen.of, "broke": seen.broke, "guarded": "yes" if seen.guarded else "no"}
             yield Evidence("operation", (place, name), (seen.first_step, seen.last_step), figures, words)
+
+
+def _selected(call: FunctionCall, makers: dict[int, FunctionCall]) -> int | None:
+    """How many numbers, or rows, an average is taken over; None if they were not selected by values of this step."""
+    first: Any = call.given(0, "input")
+    maker = makers.get(id(first))
+    average = call.name == "mean" or call.kwargs.get("reduction", "mean") == "mean"
+    if maker is None or maker.name not in _PICKING or not average or first.grad_fn is None:
+        return None
+    index = maker.given(1, "mask") if maker.name == "masked_select" else maker.given(1, "index")
+    parts = index if isinstance(index, tuple) else (index,)
+    return len(first) if any(isinstance(each, Tensor) and each.dtype is torch.bool for each in parts) else None
 
 
 def _maker(tensor: Tensor, makers: dict[int, FunctionCall]) -> FunctionCall | None:
@@ -122,9 +152,9 @@ def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
         tensor = first if call.name in ("reciprocal", "__rtruediv__") else second
         found = (tensor, False)
     elif call.name in _POWERS:
-        if not isinstance(second, int | float) or second >= 1 or second == 0:
+        if (steep := _steep(first, second)) is None:
             return None
-        found = (first, second > 0)
+        found = (first, steep)
     elif call.name in (*_ROOTS, *_LOGS):
         found = (first, call.name == "sqrt")
     elif call.name in _SOFTMAX:
@@ -135,6 +165,25 @@ def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
     # A slope breaks nothing if no gradient flows through it.
     flows = isinstance(call.result, Tensor) and call.result.grad_fn is not None
     return found if isinstance(tensor, Tensor) and flows and readable(tensor) else None
+
+
+def _steep(base: Any, exponent: Any) -> bool | None:
+    """Whether a power has an infinite slope at 0; None if it is defined everywhere, as a whole power, or where its base lies."""
+    if not isinstance(base, Tensor) or not readable(base):
+        return None
+    if isinstance(exponent, Tensor):
+        if not readable(exponent) or not exponent.is_floating_point():
+            return None
+        told = exponent.detach()
+        below, whole = bool(((told < 1) & (told != 0)).any()), bool((told == told.round()).all())
+        slope = bool(((told < 1) & (told > 0)).any())
+    elif isinstance(exponent, int | float):
+        below, whole, slope = exponent < 1 and exponent != 0, exponent == round(exponent), 0 < exponent < 1
+    else:
+        return None
+    if below:
+        return slope
+    return False if not whole and bool((base.detach() < 0).any()) else None
 
 
 def _broke(call: FunctionCall, tensor: Tensor, size: float, *, backward: bool) -> str:
