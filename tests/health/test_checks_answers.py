@@ -96,6 +96,12 @@ def test_inputs_of_another_scale(other, named):
     assert found(traced(*pair, dev=0.3 * RISES), "dev-scale") == ()  # the held-out loss is good
 
 
+@pytest.mark.parametrize(("std", "share", "named"), [(6, 0.4, True), (0.1, 0.4, True), (6, 0.1, False), (3, 0.4, False)])
+def test_inputs_of_quite_another_scale_need_less_of_a_consequence(std, share, named):
+    pair = inputs(), answers(right=0.8, mapped=0.8, std=std)
+    assert bool(found(traced(*pair, dev=share * RISES), "dev-scale")) is named
+
+
 def test_held_out_labels_of_one_class():
     same = {"right": 0.1, "mapped": 1.0, "most": 1.0, "to": 7}
     assert "have the label 7, which is the answer to 10 % of them" in the(traced(answers(**same)), "held-out-labels").message

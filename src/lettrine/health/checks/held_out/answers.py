@@ -164,13 +164,15 @@ def rescaled(trace: Trace) -> Finding | None:
     _, losses = finite_curve(trace, trace.loss)
     now = float(np.mean(losses[-max(10, len(losses) // 10) :]))
     trained = next((each for each in trace.seen("inputs") if isfinite(each.figure("std"))), None)
-    apart = float(dev.min()) >= max(limits.PLATEAU_HIGH * guess, 2 * now)
-    if trained is None or not apart or not isfinite(seen.figure("std")):
+    if trained is None or not isfinite(seen.figure("std")):
         return None
     own, other = seen.figure("std"), trained.figure("std")
     moved = abs(seen.figure("mean") - trained.figure("mean")) / max(own, other) if max(own, other) > 0 else 0.0
     factor = max(own, other) / min(own, other) if min(own, other) > 0 else 1.0
-    if factor < limits.INPUTS_APART and moved < limits.INPUTS_MOVED:
+    suffers = max(limits.PLATEAU_HIGH * guess, 2 * now)
+    if factor >= limits.INPUTS_FAR:  # nobody means that: less of a consequence will do
+        suffers = min(suffers, max(limits.RESCALED_HURTS * guess, limits.INPUTS_FAR * now))
+    if float(dev.min()) < suffers or (factor < limits.INPUTS_APART and moved < limits.INPUTS_MOVED):
         return None
     return _of_another_scale(
         trace,

@@ -166,7 +166,9 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     """A loss on held-out data that is the training loss times a constant: one is a sum where the other is a mean.
 
     Measured: The loss on held-out data, against the training loss just before each evaluation. And against the mean of the losses
-        that the program computed for it, at the first evaluations after the first.
+        that the program computed for it, at the first evaluations after the first. And the spread and mean of held-out inputs,
+        against those of the training inputs; {INPUTS_FAR:g} times apart, a held-out loss of {RESCALED_HURTS:.0%} of guessing
+        is enough.
     Formula: factor = (held-out loss) / (mean of the losses it is made of), {DEV_MADE} or more either way, the same
         at each evaluation; or ratio = median(held-out loss / mean of the last {HELD_OUT_RECENT} training
         losses); highest ratio / lowest ratio at most {DEV_SCALE_EVEN}.

@@ -105,7 +105,7 @@ def comparisons(look: Look) -> list[Comparison]:
         if pair is None:
             continue
         expects, prediction, target = pair
-        head = head_of(prediction, names)
+        head = head_of(_unmasked(prediction, makers), names)
         if head.place and readable(prediction) and readable(target):
             if expects == "product" and _complement(target, look.calls):
                 expects = "likelihood"
@@ -114,6 +114,15 @@ def comparisons(look: Look) -> list[Comparison]:
                 target = target.squeeze(-1)
             found.append(Comparison(expects, prediction, target, head, call, data, whole, _mask(call, target, look.calls)))
     return found
+
+
+def _unmasked(prediction: Tensor, makers: Mapping[int, FunctionCall]) -> Tensor:
+    """What a mask of places took the predictions from, as in logits[mask]; the predictions themselves if none did."""
+    call = makers.get(id(prediction))
+    source, mask = (call.given(0, "input"), call.given(1, "index")) if call is not None else (None, None)
+    if call is None or call.name != "__getitem__" or not isinstance(source, Tensor) or not isinstance(mask, Tensor):
+        return prediction
+    return source if mask.dtype is torch.bool and mask.ndim < source.ndim else prediction
 
 
 def readable(tensor: Tensor) -> bool:
