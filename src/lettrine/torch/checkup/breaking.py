@@ -114,7 +114,11 @@ def _noting(node: Node, found: list[Node]) -> Callable[..., None]:
 
 
 def _finite(gradients: tuple[Any, ...]) -> bool:
-    return all(bool(each.isfinite().all()) for each in gradients if isinstance(each, Tensor))
+    return all(
+        bool((each.coalesce().values() if each.is_sparse else each).isfinite().all())
+        for each in gradients
+        if isinstance(each, Tensor)
+    )
 
 
 class _Lines(TorchFunctionMode):

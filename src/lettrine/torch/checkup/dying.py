@@ -26,7 +26,6 @@ class Course:
     """
 
     losses: list[float]
-
     first: float
     last: float
     dead: dict[str, tuple[float, float]]

@@ -37,7 +37,7 @@ def load_task(name: str) -> dict[str, Any]:
         raise HealthError(
             f"task got {quote(name)}; {quote(home)} has no function {quote(function)}; expected one that returns the task"
         )
-    with users_code(quote(name)):
+    with users_code(f"{quote(name)}, which is called without arguments,"):
         made = make()
     return parts_of(made)
 
@@ -60,11 +60,16 @@ def users_code(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, LettrineError):
             raise
-        kind = "ended the program" if isinstance(error, SystemExit) else f"raised {type(error).__name__}: {error}"
-        raise HealthError(f"{what} {kind}{_place(error)}; expected it to run through") from error
+        kind = "ended the program" if isinstance(error, SystemExit) else f"raised {type(error).__name__}: {_said(error)}"
+        raise HealthError(f"{what} {kind}{place_of(error)}; expected it to run through") from error
 
 
-def _place(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
+    """The message; of a syntax error without the place, which is told apart."""
+    return error.msg if isinstance(error, SyntaxError) else str(error)
+
+
+def place_of(error: BaseException) -> str:
     """The innermost line that is the user's: of a syntax error the line itself, else the last outside of installed packages."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({Path(error.filename).name}, line {error.lineno})"

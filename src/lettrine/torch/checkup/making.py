@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, default_collate
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
 from lettrine.torch.checkup.labels import REFUSED, without_wrong_labels
-from lettrine.torch.checkup.loading import users_code
+from lettrine.torch.checkup.loading import place_of, users_code
 from lettrine.torch.checkup.sandbox import same_bits, sandbox
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves, moved
@@ -114,6 +115,7 @@ def _called(task: Task) -> Task:
     pair = isinstance(task.batches[0], list | tuple) and len(task.batches[0]) >= 2
     ways = [True] if not pair else [True, False] if _wants_model(task.loss_fn) else [False, True]
     errors: list[str] = []
+    inside = ""
     for whole in ways:
         batches = task.batches if whole else [moved(batch, task.device) for batch in task.batches]
         tried = replace(task, whole=whole, batches=batches, known={})
@@ -136,14 +138,27 @@ def _called(task: Task) -> Task:
             raise
         except Exception as error:  # noqa: BLE001  whatever the user's code raises is told to the user
             how = "loss_fn(model, batch)" if whole else "loss_fn(model(inputs), targets)"
-            errors.append(f"{how}: {type(error).__name__}: {error}")
+            raised = f"{type(error).__name__}: {error}{place_of(error)}"
+            inside = inside or (raised if not whole and not errors and _inside(task.model, error) else "")
+            errors.append(f"{how}: {raised}")
         else:
             tried.stateful = _stateful(tried)
             return tried
+    if inside:
+        raise HealthError(
+            f"checkup called the model with the inputs of the first batch, and it raised {inside}; expected it to take them. "
+            "Mend the model, or give a loss_fn(model, batch) that calls it in another way"
+        )
     raise HealthError(
         f"checkup could not compute a loss; {'; '.join(errors)}. Give pairs (inputs, targets) and a loss_fn(outputs, targets), "
         f"or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
     )
+
+
+def _inside(model: nn.Module, error: BaseException) -> bool:
+    """Whether the error comes from inside the model's call."""
+    modules = set(map(id, model.modules()))
+    return any(id(frame.f_locals.get("self")) in modules for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _stateful(task: Task) -> bool:

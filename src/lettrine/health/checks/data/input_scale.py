@@ -32,14 +32,11 @@ def _unscaled(trace: Trace, seen: Evidence) -> bool:
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
     large = most >= limits.SCALE_FAR
     uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
-    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or _at_once(first, seen)
+    # If the model is a single layer they arrive, however small its first weights make its answers.
+    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or (
+        bool(seen.where) and seen.where[0] == first.kind == "Linear"
+    )
     return ((large or uneven) and arrives) or _tiny(seen)
-
-
-def _at_once(first: ModuleInfo, seen: Evidence) -> bool:
-    """Whether the inputs go straight into this layer: the model is that layer, or a row of layers that begins with it."""
-    name, kind = first.name.rpartition(".")[2], first.kind
-    return bool(seen.where) and (seen.where[0] == kind == "Linear" or (seen.where[0], name) == ("Sequential", "0"))
 
 
 def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
