@@ -130,6 +130,12 @@ def units_of(trace: Trace, seen: Evidence) -> float:
     return next((each for each in (1.0, parts) if 1 / ONE_OF_THEM < middle / each < ONE_OF_THEM), nan)
 
 
+def trained_values(seen: Evidence) -> list[float]:
+    """The losses on which backward() was called, at the steps looked at, in order; those that are finite."""
+    known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
+    return [value for _, value in known if isfinite(value)]
+
+
 def handed_ratios(trace: Trace, seen: Evidence) -> Floats:
     """Reported loss divided by the loss trained on, at the steps where both are known."""
     trained = np.array([seen.figure(f"value {step}") for step in trace.steps.tolist()])

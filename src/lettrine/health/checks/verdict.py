@@ -85,9 +85,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         if finding.severity == "critical":
             place = ORDER.index("activation-scale") - 0.5  # weights drawn so large that nothing after them could go well
     if finding.id == "update-too-small" and finding.severity == "critical" and not _dead(found):
-        place = (
-            ORDER.index("activation-scale") - 0.4
-        )  # no weights move at all: whatever else is odd, it could not be learned away
+        # No weights move at all: whatever else is odd, it could not be learned away.
+        place = ORDER.index("activation-scale") - 0.4
     if finding.id == "underfitting" and finding.severity == "info":
         place = len(ORDER)  # what is certain comes before a guess at what may be left to learn
     if finding.id == "no-gradient" and finding.value:

@@ -62,7 +62,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         and not _cancels(info, trained, norms)
     ]
     backwards = [name for name in zero if _BACKWARDS.search(name)]
-    zero = [name for name in zero if name not in (*backwards, *unused_memory(trace))]
+    told = unused_memory(trace) if len(trace.loss.step) else ()  # by "underfitting"
+    zero = [name for name in zero if name not in (*backwards, *told)]
     called = next(iter(trace.seen("without graph")), None)
     bare = [name for name in unused if called is not None and name.rpartition(".")[0] in called.where]
     unused = [name for name in unused if name not in bare]

@@ -71,9 +71,8 @@ def _answers_dropped(trace: Trace, seen: Evidence) -> Finding:
         limit=0.0,
         message=f"{place} is the last thing before the loss: in training {share(part)} of the answers are set to 0, whatever the "
         "network says.",
-        why=f"No weights can make up for answers that are set to 0. The others become {number(1 / (1 - part))} times as large."
-        if part < 1
-        else "No weights can make up for answers that are set to 0.",
+        why="No weights can make up for answers that are set to 0."
+        + (f" The others become {number(1 / (1 - part))} times as large." if part < 1 else ""),
         remedy="Take this dropout out, or put it before the last layer.",
         reference="Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting: hidden and input "
         "units",
@@ -83,7 +82,7 @@ def _answers_dropped(trace: Trace, seen: Evidence) -> Finding:
 def memoryless(trace: Trace) -> Iterator[Finding]:
     """A recurrent layer whose weights between the steps never act: it is given sequences of one step, from a state of 0."""
     names, course = unused_memory(trace), consequence(trace)
-    if not names or not fresh(trace):
+    if not names:
         return
     modules = tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
     yield Finding(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
 from typing import Final
 
 from lettrine.health import limits
 from lettrine.health.checks.losses.endless import endless
 from lettrine.health.checks.reading import number, share
-from lettrine.health.checks.reference import looked_at, loss_seen
+from lettrine.health.checks.reference import looked_at, loss_seen, trained_values
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -58,11 +57,11 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
 
 def _upwards(seen: Evidence) -> Iterator[Finding]:
     """An error that the steps increase: its sign is wrong, or the optimiser maximises it."""
-    known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
-    values = [abs(value) for _, value in known if isfinite(value)]
+    trained = trained_values(seen)
+    values = [abs(value) for value in trained]
     if len(values) < limits.HANDED_POINTS or not values[-1] > values[0]:
         return
-    negated = any(value < 0 for _, value in known)
+    negated = any(value < 0 for value in trained)
     yield Finding(
         id="wrong-direction",
         severity="critical",

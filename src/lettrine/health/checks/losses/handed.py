@@ -10,7 +10,7 @@ from lettrine.health import limits
 from lettrine.health.checks.comparing import two_labels
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number, share
-from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary
+from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary, trained_values
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -72,8 +72,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
 
 def _trained_falls(seen: Evidence) -> bool:
     """Whether the loss on which backward() was called fell by half."""
-    known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
-    values = [value for _, value in known if np.isfinite(value)]
+    values = trained_values(seen)
     return len(values) >= limits.HANDED_POINTS and 0 <= values[-1] < values[0] / 2
 
 
