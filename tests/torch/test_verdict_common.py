@@ -200,3 +200,17 @@ def test_a_part_is_trained_and_the_sum_is_shown(whole):
     report = watch.report()
     assert (alarms(report)[:1] == ["other-loss"]) is not whole
     assert whole or "Call backward() on the loss that you mean to train on" in first(report).remedy
+
+
+def test_memory_that_is_not_used_is_told_without_a_loss_too():
+    x, y = classes()
+    model = Remembers(1)
+    optimiser = torch.optim.Adam(model.parameters())
+    with health.watch(model, optimiser) as watch:
+        for _, (a, b) in zip(range(100), batches(x, y), strict=False):
+            optimiser.zero_grad()
+            F.mse_loss(model(a)[:, 0], b.float()).backward()
+            optimiser.step()
+    report = watch.report()
+    told = [each for each in report.findings if each.id in ("underfitting", "no-gradient")]
+    assert any("weight_hh_l0" in each.message for each in told)
