@@ -280,7 +280,7 @@ def _called(kind: str, call: FunctionCall, weight: float, count: int, *, root: b
         size = target.numel() if not target.is_floating_point() else size // max(given.shape[_axis(given)], 1)
         if not target.is_floating_point():
             size = int((target != ignored).sum())
-    result = call.result
+    result = call.result.detach()
     mean = float(result if result.numel() == 1 else result.mean()) / (size if reduction == "sum" and size else 1)
     scale = {"sum": weight * size, "none": weight * count}.get(reduction, weight)
     if not isinstance(given, Tensor) or not isinstance(target, Tensor) or call.name in OTHERS:
