@@ -12,7 +12,8 @@
 #   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make slow      the tests of torch/ with the fast path of watching off
-#   make matrix    the tests of torch/ on the oldest torch that is claimed, the pinned and the newest one; VERSIONS= names others.
+#   make matrix    the tests of torch/ that are not slow on the oldest torch that is claimed, the pinned and the newest one;
+#                  VERSIONS= names others.
 #                  CUDA_BUILDS=local or =yes allows a build for graphics cards where there is no other (5 GB), see scripts/matrix.py
 #   make dist      build the source distribution and a wheel into dist/, and check them
 #   make native    compile native/ anew into the module that .venv imports, and print where that is

@@ -1,4 +1,4 @@
-"""Run the watching tests on several versions of torch, and print a table.
+"""Run the tests of torch/ that are not slow on several versions of torch, and print a table.
 
     python scripts/matrix.py [oldest | newest | VERSION | PYTHON ...] [--cuda no|local|yes] [--tests tests/torch] [--to .venvs]
 
@@ -126,8 +126,8 @@ def installed(python: Path, torch: str, cuda: str) -> str:
 
 
 def tested(python: Path, tests: list[str]) -> str:
-    """Run the tests, print those that fail, and say how it went: "passed" or "FAILED", and pytest's last line."""
-    done = run(python, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", *tests)
+    """Run the tests but the slow ones, print those that fail, and say how it went: "passed" or "FAILED", and the last line."""
+    done = run(python, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests)
     for line in done.stdout.splitlines():
         if line.startswith(("FAILED", "ERROR")):
             print(line, flush=True)

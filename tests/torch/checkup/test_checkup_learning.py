@@ -473,6 +473,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_numbers_that_belong_to_nothing(kind: str) -> None:
     named = [0, 0]

@@ -59,6 +59,7 @@ def test_there_are_tasks_of_every_kind() -> None:
     assert all(kinds.count(kind) >= count for kind, count in KINDS.items()), {kind: kinds.count(kind) for kind in KINDS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [each for each in CASES if each.kind in KINDS], ids=lambda each: each.name)
 def test_named_at_its_place_and_silent_when_cured(case: Case) -> None:
     torch.manual_seed(1)
