@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -176,6 +178,22 @@ def test_targets_shuffled_apart():
     assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
     assert any("guessing" in each for each in finding.explains)
     quiet(watched(net(), batches(x, y, size=64), crossed, steps=300, rate=3e-3))
+
+
+def test_a_loss_that_falls_only_once_the_examples_come_again():
+    """Shuffled labels are learned by heart, which begins in the second epoch; a network that is slow learns in the first too."""
+    torch.manual_seed(4)
+    x, y = classes(1024)
+    for own, rate in ((y[torch.randperm(len(y))], 1e-3), (y, 1e-5)):
+        wide = nn.Sequential(nn.Linear(6, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 4))
+        report = watched(wide, batches(x, own, size=64), crossed, steps=200, rate=rate)
+        assert 0.9 * math.log(4) < report.trace.loss.mean[-1]
+        if own is y:
+            quiet(report)
+            continue
+        finding = first(report)
+        assert (finding.id, finding.severity) == ("shuffled-targets", "warning")
+        assert "only once the same examples came again" in finding.message
 
 
 def test_neighbours_tell_numbers_too():

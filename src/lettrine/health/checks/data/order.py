@@ -14,7 +14,7 @@ from lettrine.health.checks.data.turned import turned
 from lettrine.health.checks.held_out.answers import torn
 from lettrine.health.checks.losses.majority import rare_among
 from lettrine.health.checks.losses.oscillation import swings
-from lettrine.health.checks.reading import median, number, share
+from lettrine.health.checks.reading import finite_curve, median, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -99,10 +99,10 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether examples with similar inputs have similar targets: each example is compared with its nearest neighbour
         among those seen. And whether any feature varies with any number of the targets, which may be rows or pictures. Asked
-        only if nothing was learned, or nothing that depends on the input: the answers fit their own targets no better than the
-        mean of the answers does, within {GAIN_NOISE:g} standard errors, and gain less than {LEARNED_SHARE:.0%}. And, of
-        sequences, the places of the targets among the tokens given; of maps, whether they lie mirrored or turned against
-        their pictures.
+        only if nothing was learned; or nothing that depends on the input: the answers fit their own targets no better than the
+        mean of the answers does, within {GAIN_NOISE:g} standard errors, and gain less than {LEARNED_SHARE:.0%}; or little, and
+        only once the same examples came again. And, of sequences, the places of the targets among the tokens given; of maps,
+        whether they lie mirrored or turned against their pictures.
     Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
         them), or the same of the squares of all covariances, whichever is larger; limit = {TOLD:g}, and {TOLD_ROWS:g} for rows,
         pictures and tokens.
@@ -114,20 +114,20 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     hardly = harm.reference.known and harm.end >= limits.HELD_OUT_CHANCE * harm.reference.value and ordinary(trace)
     nothing = harm.kind in ("guessing", "held out", "flat") or (harm.kind in ("learns", "falls") and hardly)
     blind = not nothing and same_for_all(trace, harm)
-    if not nothing and not blind and not by_heart_only(trace, harm):
-        return
+    heart = by_heart_only(trace, harm)
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
         enough = compared >= limits.TOLD_LEAST and rare_among(trace, compared) >= limits.TOLD_RARE
         enough |= torn(trace) == "training"
-        if not (enough and told < limit) or not _moves(trace, harm):
+        again = not nothing and not blind and not heart and _once_again(trace, harm, each)
+        if not (nothing or blind or heart or again) or not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):
             continue  # their scale is the more direct cause
         yield Finding(
             id="shuffled-targets",
-            severity="critical",
+            severity="warning" if again else "critical",
             where=each.where,
             steps=each.steps,
             value=told,
@@ -135,7 +135,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             message=(
                 f"Inputs say nothing about their targets: of {int(compared)} examples, those that are alike have targets as "
                 f"different as any others ({number(told)} standard deviations from chance), and "
-                f"{_one_for_all(harm) if blind else _what_became(trace, harm)}."
+                f"{_one_for_all(harm) if blind else _what_became(trace, harm)}"
+                f"{', but only once the same examples came again' if again else ''}."
             ),
             why="The network cannot learn targets that do not belong to their inputs. It can only memorise them.",
             remedy=(
@@ -163,6 +164,23 @@ def by_heart_only(trace: Trace, harm: Consequence) -> bool:
     never = float(dev.min()) > limits.HELD_OUT_CHANCE * reference and harm.end >= limits.HARDLY_LEARNED * reference
     rose = float(np.median(dev[len(dev) // 2 :])) > dev[0] >= limits.HELD_OUT_LEARNED * reference
     return never or (rose and float(dev.min()) >= limits.HELD_OUT_LEARNED * reference)
+
+
+def _once_again(trace: Trace, harm: Consequence, inputs: Evidence) -> bool:
+    """Whether the loss stayed at guessing as long as the examples were new, and fell only a little when they came again.
+
+    How many examples there are is told by how many of those kept were kept before: of k examples drawn from n, k² / 2n.
+    """
+    kept, steps = inputs.figure("kept"), harm.steps[1] - harm.steps[0]
+    pairs = kept - inputs.figure("compared")
+    if harm.kind not in ("learns", "falls") or not ordinary(trace) or not pairs >= limits.CAME_AGAIN:
+        return False
+    guess = harm.reference.value
+    new = kept**2 / 2 / pairs / inputs.figure("rows")  # steps until all were met
+    taken, losses = finite_curve(trace, trace.loss)
+    losses = losses[(taken >= new / 2) & (taken <= new)]
+    fell = len(losses) > 0 and float(losses.mean()) < limits.HELD_OUT_CHANCE * guess
+    return steps >= 3 * new and len(losses) > 0 and not fell and harm.end >= limits.HELD_OUT_LEARNED * guess
 
 
 def same_for_all(trace: Trace, harm: Consequence) -> bool:
