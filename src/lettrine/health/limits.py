@@ -246,6 +246,7 @@ TOLD_TORN: Final = 8.0  # the same in one of the two sets, training and held-out
 AVERAGED_LEFT: Final = 0.1  # of the targets' variance, missed by the single answers under a loss of means
 TOLD_LEAST: Final = 200  # examples that must be compared before a missing relation means anything
 CAME_AGAIN: Final = 10  # examples met twice, before they tell how many there are
+TRAVELLED: Final = 0.3  # sum of update:data over a run, before a loss that stays says anything about the data
 TOLD_RARE: Final = 50.0  # examples of another class than the answered one; fewer may agree by chance
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
 LOG_NEAR: Final = 0.1  # a probability that stays above, at the steps looked at, does not become 0 at once

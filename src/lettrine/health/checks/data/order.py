@@ -211,4 +211,8 @@ def _what_became(trace: Trace, harm: Consequence) -> str:
 def _moves(trace: Trace, harm: Consequence) -> bool:
     """Whether the weights moved enough to learn something. If they did not, nothing is known about the data."""
     sizes = [median(trace.parameter(name, "update_data")) for name in trace.parameter_stats]
-    return harm.kind in ("held out", "learns") or any(limits.UPDATE_SMALL < size < limits.UPDATE_LARGE_EARLY for size in sizes)
+    known = [size for size in sizes if np.isfinite(size)]
+    if harm.kind == "held out":
+        return True
+    far = len(known) > 0 and float(np.median(known)) * (harm.steps[1] - harm.steps[0]) >= limits.TRAVELLED
+    return far and (harm.kind == "learns" or any(limits.UPDATE_SMALL < size < limits.UPDATE_LARGE_EARLY for size in known))
