@@ -245,6 +245,7 @@ TOLD_ROWS: Final = 2.0  # the same for rows and pictures of targets and for toke
 TOLD_TORN: Final = 8.0  # the same in one of the two sets, training and held-out, while the other set is as by chance
 AVERAGED_LEFT: Final = 0.1  # of the targets' variance, missed by the single answers under a loss of means
 TOLD_LEAST: Final = 200  # examples that must be compared before a missing relation means anything
+NEAR: Final = 0.6  # nearest neighbour / any other: 0.4 for digits and tables, 0.7 for 40 numbers drawn apart, where none is alike
 CAME_AGAIN: Final = 10  # examples met twice, before they tell how many there are
 TRAVELLED: Final = 0.3  # sum of update:data over a run, before a loss that stays says anything about the data
 TOLD_RARE: Final = 50.0  # examples of another class than the answered one; fewer may agree by chance

@@ -173,7 +173,8 @@ def _once_again(trace: Trace, harm: Consequence, inputs: Evidence) -> bool:
     """
     kept, steps = inputs.figure("kept"), harm.steps[1] - harm.steps[0]
     pairs = kept - inputs.figure("compared")
-    if harm.kind not in ("learns", "falls") or not ordinary(trace) or not pairs >= limits.CAME_AGAIN:
+    close = inputs.figure("near") <= limits.NEAR  # otherwise nothing is alike, and likeness tells nothing
+    if harm.kind not in ("learns", "falls") or not ordinary(trace) or not pairs >= limits.CAME_AGAIN or not close:
         return False
     guess = harm.reference.value
     new = kept**2 / 2 / pairs / inputs.figure("rows")  # steps until all were met

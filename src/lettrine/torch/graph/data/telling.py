@@ -32,12 +32,14 @@ class Likeness(NamedTuple):
 
     far: how far the agreement of inputs and targets is from chance, in standard deviations over permuted targets. closest: the
     same of the pairs of inputs closest to each other, below 0 if their targets are less alike than others; NaN unless inputs are
-    whole numbers. rows: how many examples were compared.
+    whole numbers. rows: how many examples were compared. near: the distance of an input to the nearest other / that to any other,
+    medians; of many features that vary by themselves it is near 1, and neighbours tell nothing.
     """
 
     far: float
     closest: float
     rows: int
+    near: float = nan
 
 
 def flat(tensor: Tensor, rows: int = ROWS) -> Array:
@@ -87,7 +89,8 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     closest = _from_chance(beside, orders) if len(left) >= _PAIRS else nan
     # A truth table read row by row: not alike, but far from chance.
     far = [abs(closest)] if isfinite(closest) else []
-    return Likeness(max(*(_from_chance(measure, orders) for measure in (nearby, linear)), *far), closest, len(asked))
+    near = float(np.sqrt(max(np.median(distances.min(axis=1)), 0.0) / np.median(distances)))
+    return Likeness(max(*(_from_chance(measure, orders) for measure in (nearby, linear)), *far), closest, len(asked), near)
 
 
 class Copies:
