@@ -15,11 +15,11 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
     in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs predict targets, in
     standard deviations over permuted targets; "closest": the same of the inputs closest to each other, below 0 if their
-    targets are less alike than others; "near": how far their nearest neighbours are, see `Likeness`; "compared": on how many examples, equal ones counted once; "kept": how many of them
-    were kept; "columns": numbers in a target, or more than 1 where inputs are tokens; "copied": largest share of the targets
-    that one column of the inputs, or the input at their own place, holds; "scatter": how many times more the batches differ
-    from each other than chance allows, in their inputs or in their targets, whichever is less; NaN for targets that are
-    classes. Told is of `telling`.
+    targets are less alike than others; "near": how near the nearest are, see `Likeness`; "compared": on how many examples,
+    equal ones counted once; "kept": how many of them were kept; "columns": numbers in a target, or more than 1 where inputs
+    are tokens; "copied": largest share of the targets that one column of the inputs, or the input at their own place, holds;
+    "scatter": how many times more the batches differ from each other than chance allows, in their inputs or in their targets,
+    whichever is less; NaN for targets that are classes. Told is of `telling`.
 """
 
 from __future__ import annotations
