@@ -68,6 +68,18 @@ def test_one_layer_far_from_the_others():
     assert "update:data of fc2.weight" in the(adam, "gradient-data").message
 
 
+def test_only_sigmoids_between_the_layers_are_to_be_replaced():
+    vanishing = {f"act{place + 1}.gradient_rms": 1e-6 * 100.0**place for place in range(3)} | {"loss": np.full(200, 2.3)}
+
+    def remedy(*modules):
+        return the(make_trace(modules=modules, **vanishing), "gradient-scale").remedy
+
+    last = ModuleInfo("last", "Sigmoid", "activation", "sigmoid", 10, "head", 7)
+    between = [replace(info, activation="sigmoid") if info.name.startswith("act") else info for info in MODULES]
+    assert "sigmoids" not in remedy(*MODULES, last)
+    assert "sigmoids" in remedy(*between)
+
+
 @pytest.mark.parametrize(
     ("sizes", "step"),
     [
@@ -155,7 +167,8 @@ def test_units_that_stay_alike():
 
 
 def test_updates_too_large():
-    trace = make_trace(**{f"{name}.update_data": 0.1 for name in (*HIDDEN, "head.weight")})
+    hardly = 1.9 + 0.4 * np.exp(-np.arange(200) / 10)
+    trace = make_trace(loss=hardly, **{f"{name}.update_data": 0.1 for name in (*HIDDEN, "head.weight")})
     finding = the(trace, "update-too-large")
     assert finding.severity == "critical"
     assert "10 times or more, from 0.1 to 0.01" in finding.remedy

@@ -173,6 +173,9 @@ def test_repeated_batch():
     for figures in ({"same": 1, "distinct": 1}, {"same": 0.4, "distinct": 5}, {"same": 0.75, "distinct": 5, "pairs": 2}):
         assert found(seen(inputs(**figures), comparison()), "repeated-batch") == ()
     assert found(seen(inputs(same=0.75, distinct=5), comparison(alone=0)), "repeated-batch") == ()  # several epochs of a rollout
+    tasks = {"same": 0.75, "distinct": 5, "written": 2 * limits.WRITTEN_OVER}
+    assert found(seen(inputs(**tasks), comparison()), "repeated-batch") == ()
+    assert found(seen(inputs(**{**tasks, "written": limits.WRITTEN_OVER / 2}), comparison()), "repeated-batch")
     same = {"same": 1, "distinct": 1, "asked": 8}
     assert (
         "targets are others each time (8 batches" in the(seen(inputs(**same), comparison(), loss=FLAT), "repeated-batch").message
@@ -223,6 +226,7 @@ def test_shuffled_targets():
     assert the(seen(apart, loss=FLAT), "shuffled-targets").severity == "critical"
     assert found(seen(apart), "shuffled-targets") == ()  # it learns
     assert found(seen(inputs(told=limits.TOLD, compared=500), loss=FLAT), "shuffled-targets") == ()
+    assert found(seen(inputs(told=0.4, compared=500, beside=1), loss=FLAT), "shuffled-targets") == ()  # two inputs tell together
     assert found(seen(inputs(told=0.4, compared=limits.TOLD_LEAST - 1), loss=FLAT), "shuffled-targets") == ()
     for pace in (5e-4, 1e-9):  # too little moved in 400 steps to know anything
         moved = {f"{name}.{kind}.update_data": pace for name in ("fc1", "fc2", "fc3", "head") for kind in ("weight", "bias")}

@@ -65,7 +65,12 @@ def test_a_symptom_is_worth_what_became_of_learning():
     assert the(stuck_late, "saturation").severity == "warning"
     large = {f"{name}.update_data": 0.1 for name in (*HIDDEN, "head.weight")}
     assert found(make_trace(loss=well, **large), "update-too-large") == ()
-    assert the(make_trace(loss=partly, **large), "update-too-large").severity == "critical"
+    hardly = np.full(200, 1.9) + 0.4 * np.exp(-np.arange(200) / 10)  # nine tenths of ln 10 are left
+    assert the(make_trace(loss=hardly, **large), "update-too-large").severity == "critical"
+    unsure = the(make_trace(loss=partly, **large), "update-too-large")
+    assert (unsure.severity, "Lower the learning rate" in unsure.remedy) == ("info", False)
+    larger = dict.fromkeys(large, 0.25)
+    assert the(make_trace(loss=partly, **larger), "update-too-large").severity == "critical"
     wasted = np.full(200, 0.3) + 30 * np.exp(-np.arange(200) / 10)
     scaled = {f"act{place + 1}.rms": 0.5 * 3.0**place for place in range(3)}
     assert the(make_trace(loss=wasted, **scaled), "activation-scale").severity == "warning"

@@ -143,6 +143,59 @@ def test_batches_again_and_again():
     assert "75 %" in finding.message
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_tasks_after_each_of_which_the_weights_are_taken_back_half_the_way(back):
+    """Reptile: some steps on one task, then the weights move a part of the way to where these led."""
+    x, y = classes(2048)
+    model, kept = net(), {}
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
+    with health.watch(model, optimiser) as watch:
+        for task, label in zip(x.split(32)[:40], y.split(32), strict=False):
+            kept = {name: value.clone() for name, value in model.state_dict().items()}
+            for _ in range(4):
+                loss = F.cross_entropy(model(task), label)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                watch.loss(loss)
+            if back:
+                model.load_state_dict({name: (kept[name] + value) / 2 for name, value in model.state_dict().items()})
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    assert ("repeated-batch" in alarms(report)) is not back
+    assert report.trace.seen("inputs")[0].figure("written") == pytest.approx(0.25 if back else 0.0, abs=0.02)
+
+
+class Compares(nn.Module):
+    """Whether two rows are of one class."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = net(nn.Tanh(), out=8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x, other, weight=None):
+        difference = self.body(x) - self.body(other)
+        return self.head(difference.abs() if weight is None else self.body(x * weight))
+
+
+@pytest.mark.parametrize("second", ["data", "mask"])
+def test_two_rows_of_which_neither_tells_whether_they_are_alike(second):
+    x, y = classes(1024)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(1))
+    kept = torch.ones_like(x)
+    kept[:, -1] = 0
+
+    def alike(model, rows, target):
+        other = torch.randperm(len(rows))
+        same = (target == target[other]).long()
+        return F.cross_entropy(model(rows, rows[other]) if second == "data" else model(rows, kept[: len(rows)], 1.0), same)
+
+    report = watched(Compares(), batches(x, y[order]), alike, steps=260, rate=3e-4)
+    assert report.trace.seen("inputs")[0].figure("beside") == float(second == "data")
+    assert ("shuffled-targets" in alarms(report)) is (second == "mask")
+
+
 def test_one_row_again_and_again():
     x, y = classes()
     finding = first(watched(net(), batches(x[:1].expand(512, -1), y), crossed, steps=60))

@@ -44,6 +44,27 @@ def test_a_term_that_is_computed_and_left_out_of_the_sum(term: str) -> None:
         assert finding.where == ("size.weight", "size.bias")
 
 
+@pytest.mark.parametrize("sloped", [True, False])
+def test_a_bias_of_an_energy_of_which_only_the_slope_is_learned(sloped: bool) -> None:
+    torch.manual_seed(0)
+    model = TwoHeads()
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for x, y in batches(30):
+            x.requires_grad_()
+            kind, size = model(x)
+            total = size.sum()
+            loss = functional.cross_entropy(kind, y)
+            if sloped:
+                loss = loss + (torch.autograd.grad(total, x, create_graph=True)[0] - x.detach()).pow(2).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    findings = checked(watch.report()).findings
+    assert [each.where for each in findings if each.severity != "info"] == ([] if sloped else [("size.weight", "size.bias")])
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.25, 0.3])
 def test_a_reward_that_is_a_round_number_is_no_term(factor: float) -> None:
     torch.manual_seed(0)

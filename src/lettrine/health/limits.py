@@ -239,6 +239,7 @@ SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in ba
 SORTED_LOOKS: Final = 5  # batches
 ALIKE_PAIRS: Final = 2  # pairs of batches with the same random numbers in them, beside others without
 REPEATED: Final = 0.5  # of the batches that follow one another directly
+WRITTEN_OVER: Final = 0.02  # per step: weights loaded anew for each task; averages put in for evaluations are rarer
 STORE_GROWN: Final = 1.5  # times as many different rows in the last batches as in the first: a replay buffer that fills
 TOLD: Final = 4.0  # standard deviations over permuted targets: neighbours that belong to their targets reach 10 and more
 TOLD_ROWS: Final = 2.0  # the same for rows and pictures of targets and for tokens: windows without their level still reach 2.8

@@ -119,8 +119,10 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
         enough = compared >= limits.TOLD_LEAST and rare_among(trace, compared) >= limits.TOLD_RARE
-        enough |= torn(trace) == "training"
+        enough |= (taken_apart := torn(trace) == "training")
         again = not nothing and not blind and not heart and _once_again(trace, harm, each)
+        if each.figure("beside") > 0 and not taken_apart:
+            continue  # what tells the target may be how two inputs differ, and neither of them alone
         if not (nothing or blind or heart or again) or not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):

@@ -161,9 +161,12 @@ def _same_for_all(each: Evidence, harm: str) -> Finding:
 
 
 def _one_after_another(each: Evidence) -> bool:
-    """Whether batches repeat several times in a row, and not only while the data store is still small."""
+    """Whether batches repeat several times in a row, and not only while the data store is still small; nor as in
+    meta-learning, where each batch is a task, and the weights are taken back or averaged after some steps with it.
+    """
     enough = each.figure("pairs") >= 3 and each.figure("distinct") >= 3
-    return enough and each.figure("same") >= limits.REPEATED and not each.figure("grown") > limits.STORE_GROWN
+    tasks = each.figure("written") >= limits.WRITTEN_OVER
+    return enough and each.figure("same") >= limits.REPEATED and not each.figure("grown") > limits.STORE_GROWN and not tasks
 
 
 def _by_heart(trace: Trace) -> str:

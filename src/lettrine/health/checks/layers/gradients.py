@@ -72,7 +72,7 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
             if vanishes
             else "The first layers take steps far too large for the learning rate that suits the last ones."
         ),
-        remedy=_even_out(each, vanishes, any(info.activation == "sigmoid" for info in trace.modules)),
+        remedy=_even_out(each, vanishes, _sigmoids(trace, names)),
         reference=limits.GLOROT,
     )
 
@@ -83,6 +83,12 @@ def uneven(trace: Trace) -> bool:
         return any(each.severity != "info" for each in gradient_scale(trace))
     except Skip:
         return False
+
+
+def _sigmoids(trace: Trace, names: list[str]) -> bool:
+    """Whether there is a sigmoid between these layers. One at the end of the network does not make their gradients vanish."""
+    depths = {info.name: info.depth for info in trace.modules}
+    return any(info.activation == "sigmoid" and info.depth <= depths[names[-1]] for info in trace.modules)
 
 
 def _even_out(each: float, vanishes: bool, sigmoids: bool) -> str:

@@ -44,7 +44,8 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
 
     Measured: How far one real step of the optimiser moves each weight, relative to the weight's own std.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
-        row (only those that did not begin at 0) or after the first {LATE_FROM:.0%} of the run. One step above
+        row (only those that did not begin at 0) or after the first {LATE_FROM:.0%} of the run. Late steps of up to
+        {UPDATE_LARGE_EARLY:g} are a remark if the loss ends below {HARDLY_LEARNED:g} of guessing. One step above
         {UPDATE_LARGE_EARLY:g} is enough if most units after that weight worked before it and are dead since.
     """
     names, table = update_ratios(trace, usable(trace))
@@ -75,21 +76,34 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
+    learned = _learns(trace) if general and value <= limits.UPDATE_LARGE_EARLY else ""
     calmed = limit == limits.UPDATE_LARGE_EARLY and value <= limits.UPDATE_LARGE_ONE and _calms(trace, table)
     yield Finding(
         id="update-too-large",
-        severity="info" if calmed else "critical" if general else "warning",
+        severity="info" if calmed or learned else "critical" if general else "warning",
         where=tuple(large),
         steps=span(trace, mask),
         value=value,
         limit=limit,
         message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
-        f"{number(aim)} is usual.",
+        f"{number(aim)} is usual{learned}.",
         why=_DESTROY,
-        remedy=f"Lower the learning rate {_slower(trace, mask, value / aim)}"
+        remedy="If the loss should fall further, compare a short run at a third of the learning rate, or lower it at the end."
+        if learned
+        else f"Lower the learning rate {_slower(trace, mask, value / aim)}"
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
+
+
+def _learns(trace: Trace) -> str:
+    """Half a sentence if much was learned nevertheless: data that are not certain, such as text, leave a loss that no rate takes
+    away; otherwise "".
+    """
+    course = consequence(trace)
+    against = course.reference.value if course.reference.known else course.start
+    learned = course.kind in ("learns", "falls") and course.end < limits.HARDLY_LEARNED * against
+    return f"; {course.words}" if learned else ""
 
 
 def _drawn(trace: Trace, name: str) -> bool:

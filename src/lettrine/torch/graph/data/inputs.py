@@ -7,7 +7,9 @@ where: the root's name.
 figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
     "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes), but for
     columns that embeddings are asked for;
-    "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in a
+    "rescaled": share of looks in which the model itself first divides its input; "beside": share of looks in which it was given
+    a second table of data with as many rows; "written": changes of the weights in place that were no steps of the optimiser, per
+    step; NaN if not every step changes them as often; "pairs": looks at two optimiser steps in a
     row, "same": share of them with the same batch, "distinct": different batches, "asked": different batches of targets among
     those kept; "period": number of steps after which the
     same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import gcd, nan
 from typing import Any, Final
 
@@ -40,6 +42,7 @@ from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.data.looked_up import looked_up
 from lettrine.torch.graph.data.telling import ROWS, Copies, Likeness, flat, told
 from lettrine.torch.graph.losses.comparisons import comparisons, readable
+from lettrine.torch.private import version
 
 _MOST: Final = 2**16  # numbers read of one batch
 _MARK: Final = 64  # numbers at each end that make the fingerprint of a batch
@@ -47,6 +50,7 @@ _ALL: Final = 1_024  # examples kept of all looks
 _WIDE: Final = 256  # numbers kept of each example
 _LONG: Final = 512  # tokens kept of each example
 _SPREAD, _PLACE = 101, 37  # odd numbers that spread tokens and places over the columns of a hash
+_MASK: Final = 2  # values in a mask
 _ALIKE: Final = 4  # rows needed to say that all are equal
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
 _EMPTY: Final = 16  # numbers in a row, before one value throughout says anything
@@ -61,7 +65,9 @@ class _Seen:
     marks: list[int] = field(default_factory=list)
     moments: list[tuple[float, float, float, float, float, float]] = field(default_factory=list)
     ids: set[int] = field(default_factory=set)  # columns that embeddings are asked for
+    versions: list[int] = field(default_factory=list)  # of the first weight that is trained, at each look
     rescaled: int = 0
+    beside: int = 0
     alike: int = 0
     different: list[int] = field(default_factory=list)  # rows of each batch
     judged: int = 0
@@ -96,6 +102,7 @@ class Inputs:
                 continue  # another micro-batch of the same step
             seen.steps.append(look.step)
             seen.marks.append(_mark(tokens if given is None else given))
+            seen.versions.append(next((version(each) for each in look.model.parameters() if each.requires_grad), 0))
             if tokens is not None and sum(map(len, seen.inputs)) < _ALL:
                 _take_pairs(seen, tokens, look)
             if given is None:
@@ -104,6 +111,7 @@ class Inputs:
                 seen.alike += constant is not None
                 continue
             seen.different.append(_different(given))
+            seen.beside += any(_data_beside(each, given) for each in root.inputs)
             seen.ids |= set(looked_up(given, ((call.module, call.args) for call in look.modules)))  # not all looks hold modules
             _take(seen, given)
             seen.rescaled += any(call.name in ("div", "__truediv__") and call.given(0, "input") is given for call in look.calls)
@@ -125,6 +133,14 @@ def _table_of(root: RootCall) -> Tensor | None:
     varied = [each for each in given if readable(each) and bool((each != each.reshape(-1)[0]).any())]
     rows = {each.shape[:-1] for each in varied if each.shape[-2] != each.shape[-1]}
     return next((each for each in varied if each.shape[-2] != each.shape[-1] or each.shape[:-1] not in rows), None)
+
+
+def _data_beside(other: Tensor, given: Tensor) -> bool:
+    """Whether another input is a table of data, too: the second of two pictures to be compared, or a question about one. A mask
+    has two values.
+    """
+    like = other is not given and other.ndim > 1 and len(other) == len(given) > 1 and not other.requires_grad
+    return like and readable(other) and len(torch.unique(other.detach().reshape(-1)[:_MOST])) > _MASK
 
 
 def _constant_of(root: RootCall) -> Tensor | None:
@@ -210,6 +226,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
     figures: dict[str, float] = {"looks": looks, "rows": seen.rows, "rescaled": seen.rescaled / looks}
     figures["alike"] = seen.alike / seen.judged if seen.judged else nan
     figures["grown"] = seen.different[-1] / max(seen.different[0], 1) if seen.different else nan
+    figures |= {"beside": seen.beside / looks, "written": _written(seen)}
     follow = [
         before == after
         for before, after, first, second in zip(seen.marks, seen.marks[1:], seen.steps, seen.steps[1:], strict=False)
@@ -256,6 +273,14 @@ def _scatter(batches: list[Array]) -> float:
     between = rows * table.mean(axis=1).var(axis=0, ddof=1)
     known = np.isfinite(within) & (within > 0)
     return float((between[known] / within[known]).mean()) if known.any() else nan
+
+
+def _written(seen: _Seen) -> float:
+    """How often the weights were written over per step, beside the steps themselves, as where they are loaded again."""
+    looks = list(zip(seen.steps, seen.versions, strict=True))
+    each = min((then - now for (at, now), (next_at, then) in pairwise(looks) if next_at == at + 1), default=0)
+    taken = seen.steps[-1] - seen.steps[0]
+    return (seen.versions[-1] - seen.versions[0]) / each / taken - 1 if each > 0 else nan
 
 
 def _period(steps: list[int], marks: list[int]) -> float:

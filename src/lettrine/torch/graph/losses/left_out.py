@@ -1,7 +1,8 @@
 """Evidence "left out": parameters behind an error that is computed with its graph, outside of the model, and is not in the
 loss.
 
-where: their names, of those that the loss does not reach. figures: "looks" at which it was so; "all" looks. words: "function"
+where: their names, of those that the loss does not reach, and nothing that `torch.autograd.grad` is asked of: a slope does not
+hold the constant that was added to its function. figures: "looks" at which it was so; "all" looks. words: "function"
 that made the error.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.walks import leaves, walk
 
 
@@ -39,7 +41,8 @@ class LeftOut:
         nodes = walk([look.loss.grad_fn]) if numbers else []
         known = set(nodes)
         aside = [(each, name) for each, name in numbers if each.grad_fn not in known]
-        reached = {look.parameters.get(id(leaf)) for leaf in leaves(nodes)} if aside else set()
+        asked = [each.grad_fn for each in _differentiated(look)] if aside else []
+        reached = {look.parameters.get(id(leaf)) for leaf in leaves([*nodes, *walk(asked)])} if aside else set()
         names: set[str] = set()
         for each, function in aside:
             behind = {look.parameters[id(leaf)] for leaf in leaves(walk([each.grad_fn])) if id(leaf) in look.parameters}
@@ -56,3 +59,8 @@ class LeftOut:
             names = tuple(name for name, count in self._found.items() if count == most)
             figures = {"looks": float(most), "all": float(self._looks)}
             yield Evidence("left out", names, (0, self._last), figures, {"function": self._function})
+
+
+def _differentiated(look: Look) -> list[Tensor]:
+    """What the training itself takes slopes of, such as an energy whose slope is a force."""
+    return [each for call in look.calls if call.name == "grad" for each in tensors_in(call.given(0, "outputs"))]
