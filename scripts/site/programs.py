@@ -35,7 +35,7 @@ CHECKS: Final[dict[str, str]] = {
     "gradients-cleared": "cleared_after_backward",
     "growing-graph": "running_mean_of_losses",
     "input-scale": "wine_as_measured",
-    "repeated-batch": "batch_drawn_once",
+    "repeated-batch": "workers_with_one_seed",
     "sorted-data": "loader_without_shuffle",
     "shuffled-targets": "labels_of_other_pictures",
     "padding-index": "token_0_kept_for_padding",

@@ -157,11 +157,12 @@ def biases_far_below_zero(doctor: Doctor, seed: int, cured: bool) -> None:
     train(doctor, model, torch.optim.SGD(model.parameters(), lr=0.05), digits(seed))
 
 
-def batch_drawn_once(doctor: Doctor, seed: int, cured: bool) -> None:
-    """The loader is asked for a batch at every third step only, and the same one is used again."""
+def workers_with_one_seed(doctor: Doctor, seed: int, cured: bool) -> None:
+    """Three workers of a loader draw with the same seed: each hands out the batch that the other two have handed out."""
     model = tower(depth=2)
     pairs = list(digits(seed))
-    batches = (pairs[step if cured else step // 3] for step in range(len(pairs)))
+    drawn = (pairs[step if cured else step // 3] for step in range(len(pairs)))
+    batches = ((x.clone(), y.clone()) for x, y in drawn)
     train(doctor, model, torch.optim.SGD(model.parameters(), lr=0.05), batches)
 
 

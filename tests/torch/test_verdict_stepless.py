@@ -121,9 +121,14 @@ def moved_by_hand(model: nn.Module, _: torch.optim.Optimizer, watch: Watch) -> N
         watch.loss(loss)
 
 
-@pytest.mark.parametrize("loop", [too_few, evaluation, evaluation_with_graphs, moved_by_hand])
+def memory_fills(model: nn.Module, _: torch.optim.Optimizer, __: Watch) -> None:
+    for x, _y in batches(300):  # the agent acts, with or without a graph, and has nothing to learn from yet
+        model(x[:1]).argmax()
+
+
+@pytest.mark.parametrize("loop", [too_few, evaluation, evaluation_with_graphs, moved_by_hand, memory_fills])
 def test_what_is_no_training_without_steps_stays_an_error(loop: Loop) -> None:
-    with pytest.raises(HealthError, match=r"no optimiser step was seen.*only evaluated cannot be judged"):
+    with pytest.raises(HealthError, match=r"no optimiser step was seen.*only evaluated cannot be judged, and an agent"):
         watched(loop).report()
 
 

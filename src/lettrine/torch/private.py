@@ -156,6 +156,12 @@ def version(tensor: Tensor) -> int:
     return int(getattr(tensor, "_version", 0))
 
 
+def viewed(tensor: Tensor) -> Tensor:
+    """The tensor that this one is a view of, or itself. Without it views of one tensor count as different ones."""
+    base = getattr(tensor, "_base", None)
+    return base if isinstance(base, Tensor) else tensor
+
+
 def put_below(mode: Any) -> bool:
     """Put a function mode at the bottom of torch's stack of modes, so that each `with` block of the user pops its own mode.
 

@@ -98,7 +98,8 @@ class Record:
             raise HealthError(
                 "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
                 "steps, and the model that is called, not one compiled from it; a network that is only evaluated cannot be "
-                f"judged{self._moved_by_another()}{captured}{reason}"
+                "judged, and an agent that still fills its memory only once it learns"
+                f"{self._moved_by_another()}{captured}{reason}"
             )
         return trace
 

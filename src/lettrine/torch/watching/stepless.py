@@ -5,7 +5,8 @@ passes seen, up to those that are looked at in one step); gradient (1 if a param
 broken (1 if a gradient is not finite now); scale, first_scale (of a GradScaler, where there is one); rate, first_rate (learning
 rate now and as a schedule noted it at first). NaN where unknown.
 
-Not reported: weights that have changed all the same, and passes without gradients or in eval mode, which are evaluations.
+Not reported: weights that have changed all the same; passes without gradients or in eval mode, which are evaluations; and calls
+without a loss and a backward pass, as of an agent that still fills its memory.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def no_step(probes: Probes, losses: int) -> Evidence | None:
     held = {id(each): each for optimiser in optimisers for group in optimiser.param_groups for each in group["params"]}
     gradients = [local(each.grad) for each in held.values() if each.grad is not None]
     backward = probes.looker.passes > 0 or bool(gradients)
-    if not held or not calls or not (backward or modules.training > 0):
+    if not held or not calls or not (backward or (losses and modules.training > 0)):
         return None
     figures = {
         "rounds": float(losses or calls),

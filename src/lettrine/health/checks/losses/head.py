@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import nan
+from math import nan, prod
 from typing import Final
+
+import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.comparing import NO_COMPARISON, operations_of
@@ -45,12 +47,19 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
             limit=1.0,
             message=(
                 f"Answers of shape {answers} meet {targets} of shape {others} in {each.words['function']}: "
-                f"they broadcast to {size} by {size} pairs."
+                f"they broadcast to {_pairs(answers, others, size)}."
             ),
             why="Each answer is compared with the targets of all examples: the best answer is their mean, whatever the input.",
             remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
             reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
         )
+
+
+def _pairs(answers: str, others: str, size: int) -> str:
+    """What two tables of so many numbers become together: their shapes as written in Python."""
+    shapes = [tuple(int(part) for part in each.strip("()").split(",") if part.strip()) for each in (answers, others)]
+    together = np.broadcast_shapes(*shapes)
+    return f"{size} by {size} pairs" if prod(together) == size**2 else f"{prod(together):,} pairs of shape {together}"
 
 
 def _table_of_weights(each: Evidence) -> Finding:

@@ -10,8 +10,8 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     "rescaled": share of looks in which the model itself first divides its input; "beside": share of looks in which it was given
     a second table of data with as many rows; "written": changes of the weights in place that were no steps of the optimiser, per
     step; NaN if not every step changes them as often; "pairs": looks at two optimiser steps in a
-    row, "same": share of them with the same batch, "distinct": different batches, "asked": different batches of targets among
-    those kept; "period": number of steps after which the
+    row, "same": share of them with the same batch in another tensor, "distinct": different batches, "asked": different batches
+    of targets among those kept; "period": number of steps after which the
     same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of
     the batch were equal; "empty": share of the rows kept that hold one value throughout; "empty_spread": variance of the
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
@@ -26,10 +26,11 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
-from math import gcd, nan
+from itertools import pairwise
+from math import nan
 from typing import Any, Final
 
 import numpy as np
@@ -39,13 +40,13 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.graph.data.batches import MARK, mark, period, scatter
 from lettrine.torch.graph.data.looked_up import looked_up
 from lettrine.torch.graph.data.telling import ROWS, Copies, Likeness, flat, told
 from lettrine.torch.graph.losses.comparisons import comparisons, readable
-from lettrine.torch.private import version
+from lettrine.torch.private import version, viewed
 
 _MOST: Final = 2**16  # numbers read of one batch
-_MARK: Final = 64  # numbers at each end that make the fingerprint of a batch
 _ALL: Final = 1_024  # examples kept of all looks
 _WIDE: Final = 256  # numbers kept of each example
 _LONG: Final = 512  # tokens kept of each example
@@ -54,7 +55,6 @@ _MASK: Final = 2  # values in a mask
 _ALIKE: Final = 4  # rows needed to say that all are equal
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
 _EMPTY: Final = 16  # numbers in a row, before one value throughout says anything
-_RETURNS: Final = 3  # pairs of looks with the same batch
 
 Array = NDArray[Any]
 
@@ -63,6 +63,8 @@ Array = NDArray[Any]
 class _Seen:
     steps: list[int] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
+    kept: list[bool] = field(default_factory=list)  # whether the very tensor of the look before was given again
+    last: weakref.ref[Tensor] | None = None
     moments: list[tuple[float, float, float, float, float, float]] = field(default_factory=list)
     ids: set[int] = field(default_factory=set)  # columns that embeddings are asked for
     versions: list[int] = field(default_factory=list)  # of the first weight that is trained, at each look
@@ -101,8 +103,9 @@ class Inputs:
             if seen.steps and seen.steps[-1] == look.step:
                 continue  # another micro-batch of the same step
             seen.steps.append(look.step)
-            seen.marks.append(_mark(tokens if given is None else given))
+            seen.marks.append(mark(tokens if given is None else given))
             seen.versions.append(next((version(each) for each in look.model.parameters() if each.requires_grad), 0))
+            _note_same(seen, tokens if given is None else given)
             if tokens is not None and sum(map(len, seen.inputs)) < _ALL:
                 _take_pairs(seen, tokens, look)
             if given is None:
@@ -154,7 +157,7 @@ def _constant_of(root: RootCall) -> Tensor | None:
 def _different(given: Tensor) -> int:
     """How many rows of a batch differ from all rows before them."""
     rows = given.detach()[:_ALL].reshape(min(len(given), _ALL), -1)
-    values = rows[:, :_MARK].to(torch.float64).cpu().numpy() + 0.0  # -0.0 is 0.0
+    values = rows[:, :MARK].to(torch.float64).cpu().numpy() + 0.0  # -0.0 is 0.0
     return len({row.tobytes() for row in values})
 
 
@@ -163,13 +166,13 @@ def _tokens_of(root: RootCall) -> Tensor | None:
     return next((each for each in root.inputs if each.dtype in _WHOLE and each.ndim > 1 and readable(each)), None)
 
 
-def _mark(given: Tensor | None) -> int:
-    """A fingerprint that tells two batches apart."""
-    if given is None:
-        return 0
-    flat = given.detach().reshape(-1)
-    ends = torch.cat([flat[:_MARK], flat[-_MARK:]]).to(torch.float64).cpu().numpy()
-    return hash((tuple(given.shape), ends.tobytes()))
+def _note_same(seen: _Seen, given: Tensor | None) -> None:
+    """Note whether the tensor, or the one it is a part of, was given at the look before: then it was held on purpose. A loader
+    makes each batch anew.
+    """
+    whole = None if given is None else viewed(given)
+    seen.kept.append(whole is not None and seen.last is not None and seen.last() is whole)
+    seen.last = None if whole is None else weakref.ref(whole)
 
 
 def _take(seen: _Seen, given: Tensor) -> None:
@@ -228,12 +231,14 @@ def _figures(seen: _Seen) -> dict[str, float]:
     figures["grown"] = seen.different[-1] / max(seen.different[0], 1) if seen.different else nan
     figures |= {"beside": seen.beside / looks, "written": _written(seen)}
     follow = [
-        before == after
-        for before, after, first, second in zip(seen.marks, seen.marks[1:], seen.steps, seen.steps[1:], strict=False)
+        before == after and not kept
+        for before, after, kept, first, second in zip(
+            seen.marks, seen.marks[1:], seen.kept[1:], seen.steps, seen.steps[1:], strict=False
+        )
         if second == first + 1
     ]
     figures |= {"pairs": len(follow), "same": sum(follow) / len(follow) if follow else nan, "distinct": len(set(seen.marks))}
-    figures |= {"period": _period(seen.steps, seen.marks), "asked": len({each.tobytes() for each in seen.targets})}
+    figures |= {"period": period(seen.steps, seen.marks), "asked": len({each.tobytes() for each in seen.targets})}
     if seen.moments:
         mean, variance, low, high, most, least = np.array(seen.moments).T
         figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}
@@ -245,7 +250,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
     figures |= {"near": known.near, "kept": sum(map(len, seen.inputs))}
     figures |= _empty(seen)
     figures["copied"] = seen.copies.share
-    figures["scatter"] = nan if seen.classes else float(np.minimum(_scatter(seen.inputs), _scatter(seen.targets)))
+    figures["scatter"] = nan if seen.classes else float(np.minimum(scatter(seen.inputs), scatter(seen.targets)))
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -263,30 +268,9 @@ def _empty(seen: _Seen) -> dict[str, float]:
     return {"empty": float(empty.mean()), "empty_spread": float(own / spread) if spread > 0 else nan}
 
 
-def _scatter(batches: list[Array]) -> float:
-    """Fisher's F of batches (R, columns), mean over the columns: variance of their means * R / variance within them."""
-    rows = min(map(len, batches), default=0)
-    if len(batches) < 2 or rows < 2 or len({each.shape[1] for each in batches}) > 1:
-        return nan
-    table = np.stack([each[:rows] for each in batches])  # (batches, R, columns)
-    within = table.var(axis=1, ddof=1).mean(axis=0)
-    between = rows * table.mean(axis=1).var(axis=0, ddof=1)
-    known = np.isfinite(within) & (within > 0)
-    return float((between[known] / within[known]).mean()) if known.any() else nan
-
-
 def _written(seen: _Seen) -> float:
     """How often the weights were written over per step, beside the steps themselves, as where they are loaded again."""
     looks = list(zip(seen.steps, seen.versions, strict=True))
     each = min((then - now for (at, now), (next_at, then) in pairwise(looks) if next_at == at + 1), default=0)
     taken = seen.steps[-1] - seen.steps[0]
     return (seen.versions[-1] - seen.versions[0]) / each / taken - 1 if each > 0 else nan
-
-
-def _period(steps: list[int], marks: list[int]) -> float:
-    """The period of repeated batches: batches this many steps apart are the same, and no others are."""
-    pairs = [(b - a, x == y) for (a, x), (b, y) in combinations(zip(steps, marks, strict=True), 2)]
-    period = gcd(*(distance for distance, same in pairs if same))
-    returned = sum(same for _, same in pairs)
-    told = returned >= _RETURNS and all(same == (distance % period == 0) for distance, same in pairs)
-    return float(period) if told else nan
