@@ -15,9 +15,11 @@ from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.health.findings import Report  # noqa: E402
+from lettrine.health.limits import CHECKUP_CRAWL  # noqa: E402
 from lettrine.torch.checkup.experiment import finding  # noqa: E402
 from lettrine.torch.checkup.experiments.answer import copies  # noqa: E402
 from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
+from lettrine.torch.checkup.experiments.one_batch import still_falls  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
 from lettrine.torch.checkup.experiments.targets import tied  # noqa: E402
 from lettrine.torch.checkup.making import make_task  # noqa: E402
@@ -417,6 +419,23 @@ class TestTrials:
         assert "Set lr=" in low.remedy
         assert clean(at(0.1))
 
+    def test_steps_that_hardly_move_the_weights(self) -> None:
+        """A few rows, which take hundreds of steps to learn: a short trial would show nothing."""
+        generator = torch.Generator().manual_seed(1)
+        x = torch.rand(60, 7, generator=generator)
+        y = ((x[:, 0] > x[:, 1]) ^ (x[:, 2] > 0.8)).long()
+
+        def at(rate: float) -> Report:
+            torch.manual_seed(1)
+            model = nn.Sequential(nn.Linear(7, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+            batches = [(x[rows], y[rows]) for rows in torch.arange(60).split(10)]
+            return tried("learning-rate", model, batches, optimizer=torch.optim.SGD(model.parameters(), lr=rate))
+
+        found = the(at(3e-4), "learning-rate-too-low")  # a thousandth of the best: not as far as a short trial is made for
+        assert f", tried for {CHECKUP_CRAWL} steps: held-out loss 0.69" in found.message
+        assert found.remedy.startswith(("Set lr=0.03;", "Set lr=0.3;"))
+        assert clean(at(0.1))
+
     def test_a_schedule_that_begins_low_is_judged_by_its_peak(self) -> None:
         model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -650,11 +669,45 @@ class TestKindsMetInTheWild:
         else:
             assert the(report, "underfitting").where == ("a", "b")
 
+    def test_a_loss_that_still_falls_has_not_been_seen_to_stop(self) -> None:
+        """One linear layer that the task's rate would teach in a thousand steps: it is neither too small nor badly begun."""
+        generator = torch.Generator().manual_seed(1)
+        drawn = [torch.randn(32, 1, generator=generator) for _ in range(6)]
+        batches = [(x, 8 + x + 0.5 * torch.randn(32, 1, generator=generator)) for x in drawn]
+        torch.manual_seed(1)
+        model = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        assert clean(tried("one-batch", model, batches, nn.functional.mse_loss, optimizer))
+        assert tried("start", model, batches, nn.functional.mse_loss, optimizer).healthy
+        assert still_falls([10.0 - place / 10 for place in range(40)])
+        assert still_falls([10.0 * 0.8**place for place in range(40)])
+        assert not still_falls([1.0 + 9.0 * 0.8**place for place in range(60)])
+
     def test_inputs_of_a_tiny_scale(self) -> None:
         batches = [(x / 5000, y) for x, y in pairs(12, 32)]
         found = the(tried("scales", mlp(), batches), "input-scale")
         assert "held-out loss" in found.message
         assert clean(tried("scales", mlp(), pairs(12, 32)))
+
+    @pytest.mark.parametrize(("inputs", "targets"), [(5000.0, 5000.0), (5000.0, 1.0)])
+    def test_inputs_and_targets_of_a_large_scale(self, inputs: float, targets: float) -> None:
+        """Where neither alone helps, both are standardised together: the units are saturated and the targets out of reach."""
+
+        def task(by: float, target: float) -> Report:
+            torch.manual_seed(1)
+            model = nn.Sequential(nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, 1))
+            batches = [(by * (x + 2), target * (x[:, :1] + 2)) for x, _ in pairs(12, 32)]
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+            return tried("scales", model, batches, nn.functional.mse_loss, optimizer)
+
+        report = task(inputs, targets)
+        found = {each.id for each in report.findings}
+        if targets > 1:
+            assert found == {"input-scale", "target-scale"}
+            assert all("together with the others, tried for" in each.message for each in report.findings)
+        else:
+            assert found == {"input-scale"}
+            assert "together" not in report.findings[0].message
 
     def test_features_in_units_of_their_own(self) -> None:
         units = torch.logspace(-1, 3, 20)

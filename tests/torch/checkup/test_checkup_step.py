@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from checkup_tasks import mlp, pairs  # noqa: E402
-from test_checkup_learning import figure, the  # noqa: E402
+from test_checkup_learning import clean, figure, the  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
@@ -39,6 +39,21 @@ def scaled(*, unscale: bool, clip: bool = True, scaler: Any = None) -> Callable[
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         scaler.step(optimizer)
         scaler.update()
+
+    return step
+
+
+def clearing_first(every: int) -> Callable[..., None]:
+    """A step of its optimiser at every n-th call, each of which clears what the one before it left."""
+    calls = 0
+
+    def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+        nonlocal calls
+        calls += 1
+        optimizer.zero_grad()
+        (cross_entropy(model(batch[0]), batch[1]) / every).backward()
+        if calls % every == 0:
+            optimizer.step()
 
     return step
 
@@ -127,6 +142,43 @@ class TestGradients:
 
     def test_accumulated_and_never_cleared(self) -> None:
         assert the(tried(accumulating(4, clear=False)), "missing-zero-grad")
+
+    @pytest.mark.parametrize("every", [2, 8])
+    def test_cleared_by_the_next_call(self, every: int) -> None:
+        report = tried(clearing_first(every))
+        found = the(report, "gradients-cleared")
+        assert found.severity == "critical"
+        assert found.value == 2 * (every - 1)
+        assert "it took 2 steps" in found.message
+        assert "right after optimizer.step()" in found.remedy
+
+    def test_cleared_on_purpose(self) -> None:
+        def twice(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            """Sharpness-aware: the gradient of the first pass moves the weights, and is cleared."""
+            optimizer.zero_grad()
+            cross_entropy(model(batch[0]), batch[1]).backward()
+            moved = [0.05 * each.grad for each in model.parameters() if each.grad is not None]
+            with torch.no_grad():
+                torch._foreach_add_(list(model.parameters()), moved)
+            optimizer.zero_grad()
+            cross_entropy(model(batch[0]), batch[1]).backward()
+            with torch.no_grad():
+                torch._foreach_sub_(list(model.parameters()), moved)
+            optimizer.step()
+
+        def of_another(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            """A rival's loss leaves gradients of the opposite aim, in calls in which it alone is trained."""
+            nonlocal calls
+            calls += 1
+            optimizer.zero_grad()
+            loss = cross_entropy(model(batch[0]), batch[1])
+            (loss if calls % 4 == 0 else -loss).backward()
+            if calls % 4 == 0:
+                optimizer.step()
+
+        calls = 0
+        assert clean(tried(twice))
+        assert clean(tried(of_another))
 
     def test_thrown_away(self) -> None:
         def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:

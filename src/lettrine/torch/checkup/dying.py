@@ -5,30 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import isfinite, nan
+from statistics import median
 from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lettrine.health.limits import CHECKUP_DIED, CHECKUP_STUCK, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_DIED, CHECKUP_FELL, CHECKUP_STUCK, TRIAL_STEPS, UPDATE_TIMID
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.task import Task
 
 LOOKED_AT: Final = 4  # batches
+EACH: Final = 10  # steps from one measurement of the pace to the next
 
 
 @dataclass(frozen=True)
 class Course:
     """Some steps at one rate. losses: of each step. first, last: their mean at the beginning and at the end. dead: by the name of
-    a module with a ReLU, the share of its units that are dead before and after.
+    a module with a ReLU, the share of its units that are dead before and after. pace: how far the longest of some steps moves the
+    weights, update:data, the median of all matrices.
     """
 
     losses: list[float]
     first: float
     last: float
     dead: dict[str, tuple[float, float]]
+    pace: float = nan
 
     @property
     def worst(self) -> tuple[str, float, float]:
@@ -41,6 +46,17 @@ class Course:
         _, before, after = self.worst
         return after - before > CHECKUP_DIED and self.last > CHECKUP_STUCK * reference
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """The pace, and by how much the share of dead units grew where most died."""
+        died = {"died": self.worst[2] - self.worst[1]} if self.dead else {}
+        return {"pace": self.pace, **died} if isfinite(self.pace) else died
+
+    @property
+    def crawls(self) -> bool:
+        """Whether steps hardly move the weights, and the loss has not fallen."""
+        return 0 < self.pace < UPDATE_TIMID and self.last > self.first - (1 - CHECKUP_FELL) * abs(self.first)
+
 
 def course(task: Task, rate: Callable[[Task], AbstractContextManager[object]] | None = None) -> Course | None:
     """As many training steps as a trial takes, at the task's own rate or at another; None if there is no time for them."""
@@ -49,11 +65,28 @@ def course(task: Task, rate: Callable[[Task], AbstractContextManager[object]] | 
     with task.boxed(), rate(task) if rate else nullcontext():
         task.model.train()
         before = dead_units(task)
-        losses = [task.step(number) for number in range(TRIAL_STEPS)]
+        losses, paces = [], []
+        for number in range(TRIAL_STEPS):
+            weights = _matrices(task.model) if number % EACH == 0 else {}
+            losses.append(task.step(number))
+            paces += [_moved(task.model, weights)] if weights else []
         after = dead_units(task)
     some = max(1, min(len(task.batches), TRIAL_STEPS // 4))
     first, last = sum(losses[:some]) / some, sum(losses[-some:]) / some
-    return Course(losses, first, last, {name: (share, after.get(name, 0.0)) for name, share in before.items()})
+    return Course(
+        losses, first, last, {name: (share, after.get(name, 0.0)) for name, share in before.items()}, max(paces, default=nan)
+    )
+
+
+def _matrices(model: nn.Module) -> dict[str, Tensor]:
+    return {name: each.detach().clone() for name, each in model.named_parameters() if each.ndim > 1 and each.requires_grad}
+
+
+def _moved(model: nn.Module, before: dict[str, Tensor]) -> float:
+    """Median of std(after - before) / std(before); NaN if no matrix has a spread."""
+    now = dict(model.named_parameters())
+    pairs = [(float((now[name].detach() - each).double().std()), float(each.double().std())) for name, each in before.items()]
+    return median([moved / size for moved, size in pairs if size > 0] or [nan])
 
 
 def dead_units(task: Task) -> dict[str, float]:

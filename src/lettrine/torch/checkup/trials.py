@@ -128,9 +128,9 @@ def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return mean, sqrt(spread / len(values)) if isfinite(spread) else nan
 
 
-def steps_for(task: Task, trainings: int, share: float = SHARE) -> int:
+def steps_for(task: Task, trainings: int, share: float = SHARE, most: int = TRIAL_STEPS) -> int:
     """How many steps each of several trainings can take in a share of the remaining time; 0 if that is too few for a result."""
-    steps = task.steps_in(share / (trainings * len(SEEDS)), TRIAL_STEPS)
+    steps = task.steps_in(share / (trainings * len(SEEDS)), most)
     return steps if steps >= TRIAL_STEPS // 2 else 0
 
 

@@ -27,6 +27,8 @@ from lettrine.torch.checkup.task import SEED, Task
 from lettrine.torch.checkup.values import leaves
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
+FASTEST: Final = 0.1  # a rate to try if the loss still falls at the end of the best of them
+FALLS: Final = 0.1  # of the loss, or of all that it fell, in the last quarter of the steps
 MOST: Final = 150  # steps
 LINEAR: Final = 0.5  # of the best constant answer's loss: what several layers that are one linear map must reach on classes
 MOST_BACK: Final = 64  # parameters taken back to their start one by one, and
@@ -56,8 +58,10 @@ def one_batch(task: Task) -> Result:
     if stuck and (_is_linear(task) or linear_chain(task)):
         goal = LINEAR * reference
     if min(tries["own"]) > goal:
-        for rate in () if _sparse(task) else RATES:
-            if task.left() < CHECKUP_FIT_STEPS * task.seconds:
+        for rate in () if _sparse(task) else (*RATES, FASTEST):
+            if task.left() < CHECKUP_FIT_STEPS * task.seconds or (
+                rate == FASTEST and not still_falls(min(tries.values(), key=min))
+            ):
                 break
             tries[f"Adam {rate:g}"] = fit(task, steps, _adam(task, rate), 1)
             if min(tries[f"Adam {rate:g}"]) <= goal:
@@ -84,7 +88,11 @@ def one_batch(task: Task) -> Result:
         two = min(fit(task, steps, _adam(task, float(best[5:])) if best != "own" else task.fallback_optimizer, 2))
         figures["two"] = two
         said += f" Two batches: to {two:.3g}."
-    settled = len(tries) > len(RATES) and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
+    settled = (
+        len(tries) > len(RATES)
+        and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
+        and not still_falls(tries[best])
+    )
     if reached <= goal or not settled or not isfinite(first) or (isfinite(reference) and reference < 1e-6):
         return Result(said, figures=figures)
     layers = linear_chain(task)
@@ -117,6 +125,17 @@ def fit(
         if lost is not None and isfinite(losses[-1]) and losses[-1] < losses[0]:
             lost |= _taken_back(task, begun, losses)
     return losses
+
+
+def still_falls(losses: list[float]) -> bool:
+    """Whether the last quarter of the steps took away a good part of what is left, or of all that was gained: where the loss
+    stops has then not been seen.
+    """
+    count = len(losses) // 4
+    if not count or not all(map(isfinite, losses)):
+        return False
+    before, last = (sum(part) / count for part in (losses[-2 * count : -count], losses[-count:]))
+    return before - last > FALLS * min(losses[0] - last, abs(last)) > 0
 
 
 def _taken_back(task: Task, begun: dict[str, Tensor], losses: list[float]) -> dict[str, float]:

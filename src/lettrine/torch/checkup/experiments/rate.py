@@ -16,6 +16,7 @@ from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import (
+    CHECKUP_CRAWL,
     CHECKUP_RATE_LEAST,
     CHECKUP_RATE_RUN,
     CHECKUP_RATE_STEPS,
@@ -34,6 +35,7 @@ from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
 FAR: Final = 3.0  # times above the largest stable rate, or
 BELOW: Final = 2000.0  # times below the rate of the fastest fall, before another is tried: fine-tuning uses a hundredth
+FASTER: Final = (10.0, 100.0, 1000.0)  # times the rate, if its steps hardly move the weights
 ALIVE: Final = (0.1, 0.03, 0.01)  # times the rate, if units die at it
 SHARE: Final = 0.25  # share of the remaining time, for the range test
 LOW, HIGH = 1e-6, 10.0
@@ -60,18 +62,19 @@ def learning_rate(task: Task) -> Result:
     said = f"The rate is {present:g}. {test.reason}"
     if isfinite(noise):
         said += f" Batch noise scale: about {noise:.2g} examples."
-    too_low = 0 < present < test.steepest / BELOW
-    own = None if too_low else course(task)
+    own = course(task)
+    below = 0 < present < test.steepest / BELOW
+    slow = not below and _crawls(task, own, present)
+    too_low = below or slow
     if own is not None and (broken := broken_on_the_way(task, own.losses)) is not None:
         return Result(f"{said} {broken.message}", (broken,), figures, where=broken.where)
     died = own is not None and own.died(_reference(task))
-    too_high = present > FAR * test.largest or (own is not None and (died or _rises(own)))
-    if own is not None and own.dead:
-        figures["died"] = own.worst[2] - own.worst[1]
-    remedies = _remedies(present, test.suggestion, too_high=too_high, died=died) if too_high or too_low else {}
+    too_high = not too_low and (present > FAR * test.largest or (own is not None and (died or _rises(own))))
+    figures |= own.figures if own is not None else {}
+    remedies = _remedies(present, test, too_high=too_high, died=died, slow=slow) if too_high or too_low else {}
     if not remedies:
         return Result(said, figures=figures)
-    count = steps_for(task, len(remedies) + 1, 0.8)
+    count = steps_for(task, len(remedies) + 1, 0.8, CHECKUP_CRAWL if slow else TRIAL_STEPS)
     if not count:
         raise Skip("not run", f"{said} There was no time to try another; give minutes=…")
     trials = contest(task, {name: make(count) for name, make in remedies.items()}, count)
@@ -86,6 +89,12 @@ def learning_rate(task: Task) -> Result:
     if died and own is not None:
         found = _of_dead(found, own, best, course(task, remedies[best](TRIAL_STEPS)))
     return Result(said, (found,), figures, where=found.where)
+
+
+def _crawls(task: Task, own: Course | None, present: float) -> bool:
+    """Whether steps at the task's own rate hardly move the weights: not at a first rate, far below the one of a schedule."""
+    now = max((float(group["lr"]) for group in task.optimizer.param_groups), default=nan) if task.optimizer else nan
+    return own is not None and own.crawls and 0 < present < FAR * now
 
 
 def _rises(own: Course) -> bool:
@@ -117,8 +126,14 @@ def _of_dead(found: Finding, own: Course, best: str, other: Course | None) -> Fi
     )
 
 
-def _remedies(present: float, suggestion: float, *, too_high: bool, died: bool = False) -> dict[str, Callable[[int], Remedy]]:
+def _remedies(
+    present: float, test: RangeTest, *, too_high: bool, died: bool = False, slow: bool = False
+) -> dict[str, Callable[[int], Remedy]]:
     """The remedies for a number of steps, by their description."""
+    suggestion = test.suggestion
+    if not too_high and slow:
+        rates = sorted({float(f"{factor * present:.1g}") for factor in FASTER if not factor * present > test.largest})
+        return {f"lr={rate:g}": partial(_set_to, rate) for rate in rates}
     if died:
         rates = sorted({float(f"{factor * present:.1g}") for factor in ALIVE})
         return {f"lr={rate:g}": partial(_set_to, rate) for rate in rates}

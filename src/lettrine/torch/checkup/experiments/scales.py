@@ -4,8 +4,8 @@ decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,17 +62,21 @@ def scales(task: Task) -> Result:
     name = f"input {widest.path}" if widest.path else "targets"
     said = f"The widest are the {name}: mean {widest.mean:.3g}, std {widest.std:.3g}."
     found = []
-    for each in sizes:
-        if not each.far:
-            continue
+    far = [each for each in sizes if each.far]
+    for each in far:
         steps = steps_for(task, 2, 0.5)
         if not steps:
             raise Skip("not run", f"{said} There was no time to try scaling; give minutes=…")
-        trial = compare(task, _scaled_inputs(each) if each.path else _scaled_targets(each), steps)
+        trial = compare(task, _scaled(each), steps)
         figures |= {f"without {each.path}": trial.without, f"with {each.path}": trial.with_remedy}
         said += f" Standardised, {trial.said}."
         if trial.helps:
             found.append(_finding(each, trial))
+    if not found and len(far) > 1 and (steps := steps_for(task, 2, 0.5)):
+        trial = compare(task, lambda task: _all_scaled(task, far), steps)
+        figures |= {"without all": trial.without, "with all": trial.with_remedy}
+        said += f" All of them standardised, {trial.said}."
+        found += [_finding(each, trial, together=True) for each in far if trial.helps]
     return Result(said, tuple(found), figures)
 
 
@@ -118,6 +122,19 @@ def _target_scales(task: Task) -> Iterator[Scale]:
             yield Scale("", float(target.double().mean()), float(target.double().std()))
 
 
+def _scaled(scale: Scale) -> Any:
+    return _scaled_inputs(scale) if scale.path else _scaled_targets(scale)
+
+
+@contextmanager
+def _all_scaled(task: Task, scales: Sequence[Scale]) -> Iterator[None]:
+    """Inputs and targets standardised together: each may hide what the other one does."""
+    with ExitStack() as stack:
+        for each in scales:
+            stack.enter_context(_scaled(each)(task))
+        yield
+
+
 def _scaled_inputs(scale: Scale) -> Any:
     def change(path: str, tensor: Tensor) -> Tensor:
         if path != scale.path:
@@ -151,7 +168,9 @@ def _scaled_targets(scale: Scale) -> Any:
     return remedy
 
 
-def _finding(scale: Scale, trial: Trial) -> Any:
+def _finding(scale: Scale, trial: Trial, *, together: bool = False) -> Any:
+    with_others = ", together with the others" if together else ""
+    how = f"Standardised{with_others}"
     line = f"(x {'+' if scale.mean < 0 else '-'} {abs(scale.mean):.3g}) / {scale.std:.3g}"
     if scale.own:
         sizes = torch.maximum(scale.own[0].abs(), scale.own[1])
@@ -160,7 +179,7 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             "input-scale",
             "warning",
             (),
-            f"The input {scale.path} is far from standard: {widths}. Each standardised on its own, {trial.said}.",
+            f"The input {scale.path} is far from standard: {widths}. Each standardised on its own{with_others}, {trial.said}.",
             "The largest features saturate the next layer and hide the others.",
             "Standardise each feature with its own mean and std over the training data: (x - x.mean(0)) / x.std(0).",
             value=scale.std,
@@ -172,8 +191,7 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             "input-scale",
             "warning",
             (),
-            f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, "
-            f"{trial.said}.",
+            f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. {how}, {trial.said}.",
             "The first layer's sums and gradients are large: the next layer saturates, or the rate is wrong for it."
             if max(abs(scale.mean), scale.std) > 1
             else "The first layer's biases hide the differences between the inputs, and its gradients are tiny.",
@@ -186,7 +204,7 @@ def _finding(scale: Scale, trial: Trial) -> Any:
         "target-scale",
         "warning",
         (),
-        f"The targets are far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, {trial.said}.",
+        f"The targets are far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. {how}, {trial.said}.",
         "The last layer has to grow to their size before anything else can be learned.",
         f"Train on {line.replace('x', 'y')}, and turn predictions back.",
         value=scale.std,

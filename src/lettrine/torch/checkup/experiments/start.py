@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_DECAY, CHECKUP_START, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_DECAY, CHECKUP_START, CHECKUP_START_LOST, TRIAL_STEPS
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import output_of
@@ -104,7 +104,8 @@ def start(task: Task) -> Result:
         raise Skip("not run", f"{said} There was no time to try a smaller last layer; give minutes=…")
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
-    if not trial.helps or trial.without < reference:  # a network that learns all the same only lost a few steps
+    # A network that learns all the same only lost a few steps; if most of the loss stays, something else is the reason for it.
+    if not trial.helps or trial.without < reference or trial.gain < CHECKUP_START_LOST * (trial.without - reference):
         return Result(said, figures=figures)
     longer = task.steps_in(SHARE, LONGER * trial.steps)
     later = final_loss(task, None, longer, SEEDS[0])[1] if longer > trial.steps else nan

@@ -24,6 +24,7 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.reach import reach
 from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.task import SEED, Task, takes_closure
+from lettrine.torch.checkup.unused import Unused, dense
 
 LOWER: Final = 2.0**-8  # times the scale of a GradScaler, for the second look
 CALLS_AGAIN: Final = 3  # how often the calls are repeated, at most: cleared, repeated as they are, and at another scale
@@ -33,13 +34,15 @@ STEP_SOURCE: Final = "torch.optim: taking an optimization step"
 @dataclass
 class Heard:
     """What reached the optimiser. steps: its gradients at each of its steps. passes: gradients that a backward pass gave.
-    lost: steps before which gradients were given and at which none was left. calls: of the user's step.
+    lost: steps before which gradients were given and at which none was left. calls: of the user's step. unused: gradients that
+    the optimiser never used.
     """
 
     steps: list[list[Tensor | None]] = field(default_factory=list)
     passes: int = 0
     lost: int = 0
     calls: int = 0
+    unused: Unused = field(default_factory=Unused)
 
 
 @experiment("step", "The training step", passes=2 * CALLS_AGAIN)
@@ -57,7 +60,10 @@ def step(task: Task) -> Result:
     plain = _taken(task)
     figures: dict[str, float] = {"calls": plain.calls, "steps": len(plain.steps), "gradients": plain.passes}
     said = f"In {plain.calls} calls of the step the optimiser stepped {len(plain.steps)} times."
-    found = _idle(task, plain) if not plain.steps else _cleared(plain) if plain.lost == len(plain.steps) else None
+    if not plain.steps:
+        found = _idle(task, plain)
+    else:
+        found = _cleared(plain) if plain.lost == len(plain.steps) else plain.unused.finding(len(plain.steps))
     if found is None and len(plain.steps) > 1:
         left, again = (_apart(plain, each) for each in (_taken(task, clearing=True), _taken(task)))
         figures |= {"difference": left, "repeated": again}
@@ -82,6 +88,7 @@ def _taken(task: Task, *, clearing: bool = False, scale: float | None = None) ->
             scaler.update(scale)
         for number in range(min(CHECKUP_CALLS, task.steps_in(1 / CALLS_AGAIN, CHECKUP_CALLS) or 1)):
             before = len(heard.steps)
+            heard.unused.call = number
             seeded(SEED + number)
             assert task.own_step is not None  # noqa: S101  for the type checker: the caller has looked
             task.own_step(task.model, task.batch(number), task.optimizer)
@@ -101,18 +108,20 @@ def _heard(task: Task) -> Iterator[Heard]:
     pulled = [0]
 
     def given(parameter: Tensor) -> None:
-        pulled[0] += parameter.grad is not None and bool(_dense(parameter.grad).any())
+        pulled[0] += parameter.grad is not None and bool(dense(parameter.grad).any())
 
     def before(*_: Any) -> None:
-        now = [None if each.grad is None else _dense(each.grad).clone() for each in _held(task)]
+        now = [None if each.grad is None else dense(each.grad).clone() for each in _held(task)]
         heard.steps.append(now)
         heard.passes += pulled[0]
         heard.lost += pulled[0] > 0 and not any(each is not None and bool(each.any()) for each in now)
         pulled[0] = 0
+        heard.unused.stepped(_held(task))
 
     assert task.optimizer is not None  # noqa: S101  for the type checker: the caller has looked
     wanted = [each for each in _held(task) if each.requires_grad]
     handles = [each.register_post_accumulate_grad_hook(given) for each in wanted]  # type: ignore[no-untyped-call]
+    handles += [hook for each in wanted for hook in heard.unused.listen(each)]
     handles.append(task.optimizer.register_step_pre_hook(before))
     try:
         yield heard
@@ -124,10 +133,6 @@ def _heard(task: Task) -> Iterator[Heard]:
 
 def _held(task: Task) -> list[Tensor]:
     return [each for group in task.optimizer.param_groups for each in group["params"]] if task.optimizer else []
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.detach().to_dense() if gradient.is_sparse else gradient.detach()
 
 
 def _scalers(task: Task) -> list[GradScaler]:
