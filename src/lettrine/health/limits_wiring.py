@@ -130,3 +130,5 @@ GIVEN_FAR: Final = 10.0  # times the highest rate of the run is the one the opti
 GIVEN_MOVES: Final = 0.1  # by which a schedule moves the rate, relative to its lowest
 VALUES_REWARDS: Final = 512  # transitions whose rewards were seen, before anything is said of how large values can be
 VALUES_BEYOND: Final = 3.0  # times the largest sum of rewards: one reward in hundreds may be larger than those seen
+NAMES_NEARER: Final = 0.1  # share of random numberings: grades, counts and sums of digits have 0 to 0.02, digits 0.2 to 0.9
+NAMES_KEPT: Final = 0.3  # neighbours of the same number beyond chance: with fewer, inputs do not tell the numbers

@@ -9,6 +9,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.comparing import two_labels
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.losses.numbered import numbered_classes
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary, trained_values
 from lettrine.health.checks.registry import Skip, check
@@ -22,10 +23,13 @@ _LEAST = 1e-12  # least ratio: a logarithm needs a positive number
 
 @check("other-loss", needs=("loss",))
 def other_loss(trace: Trace) -> Iterator[Finding]:
-    """Another loss than the one trained on was handed to the watch, or a squared error where probabilities are judged.
+    """Another loss than the one trained on was handed to the watch, or a squared error where probabilities or classes are judged.
 
-    Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
-    Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
+    Measured: The loss handed to watch.loss, beside the loss on which backward() was called. Of whole numbers that one answer is
+        to come near, whether their order says anything: the nearest neighbour with another number has a number that is near.
+    Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them. Numbers
+        name classes where {NAMES_NEARER:.0%} or more of the ways to number them at random bring neighbours nearer together, and
+        {NAMES_KEPT:.0%} of the neighbours have the same number.
     """
     seen = looked_at(trace)
     if seen.figure("upwards") == 1:
@@ -36,7 +40,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     if part is not None and part.figure("looks") >= limits.HANDED_POINTS and part.figure("share") < limits.HANDED_SHARE:
         yield _one_term(part)
         return
-    yield from (squares := list(_squares_of_probabilities(trace)))
+    yield from (squares := [*_squares_of_probabilities(trace), *numbered_classes(trace)])
     ratios = handed_ratios(trace, seen)
     if len(ratios) < limits.HANDED_POINTS:
         if squares:

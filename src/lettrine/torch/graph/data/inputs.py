@@ -42,6 +42,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.data.batches import MARK, mark, period, scatter
 from lettrine.torch.graph.data.looked_up import looked_up
+from lettrine.torch.graph.data.numbered import numbered
 from lettrine.torch.graph.data.telling import ROWS, Copies, Likeness, flat, told
 from lettrine.torch.graph.losses.comparisons import comparisons, readable
 from lettrine.torch.private import version, viewed
@@ -80,6 +81,7 @@ class _Seen:
     copies: Copies = field(default_factory=Copies)
     columns: int = 1  # numbers in a target; of tokens, numbers that tell of an input
     told: tuple[int, Likeness] = (0, Likeness(nan, nan, 0))  # by number of batches kept: a live page then computes it once
+    numbered: dict[str, float] = field(default_factory=dict)  # computed with it
 
 
 @reader
@@ -245,10 +247,11 @@ def _figures(seen: _Seen) -> dict[str, float]:
         figures |= {"low": low.min(), "high": high.max(), "feature_most": most.max(), "feature_least": least.min()}
     if seen.told[0] != len(seen.inputs):
         seen.told = len(seen.inputs), told(seen.inputs, seen.targets, classes=seen.classes)
+        seen.numbered = {} if seen.classes else numbered(seen.inputs, seen.targets)
     known = seen.told[1]
     figures |= {"told": known.far, "closest": known.closest, "compared": known.rows, "columns": seen.columns}
     figures |= {"near": known.near, "kept": sum(map(len, seen.inputs))}
-    figures |= _empty(seen)
+    figures |= _empty(seen) | seen.numbered
     figures["copied"] = seen.copies.share
     figures["scatter"] = nan if seen.classes else float(np.minimum(scatter(seen.inputs), scatter(seen.targets)))
     return {name: float(value) for name, value in figures.items()}

@@ -59,10 +59,10 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     asked = np.concatenate(targets)[places]
     kept = np.isfinite(given).all(axis=1) & np.isfinite(asked).all(axis=1)
     raw, asked = given[kept], asked[kept]
-    given = _standard(raw)
+    given = standard(raw)
     if len(asked) < _LEAST or np.ptp(asked, axis=0).max() == 0 or _is_table(given):
         return Likeness(nan, nan, 0)
-    distances = _distances(given)
+    distances = distances_of(given)
     nearest = distances.argmin(axis=1)
     left, right = _closest(raw)
     if classes:
@@ -70,7 +70,7 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     else:
         if asked.shape[1] == 1:
             asked = asked.argsort(axis=0).argsort(axis=0).astype(np.float64)  # ranks: a few huge targets must not decide
-        rows = _standard(asked)
+        rows = standard(asked)
     centred = rows - rows.mean(axis=0)
 
     def nearby(order: Array) -> float:
@@ -131,7 +131,7 @@ class Copies:
         return -1 if self._equal is None or len(self._equal) == 1 else int(self._equal.argmax())
 
 
-def _distances(table: Array) -> Array:
+def distances_of(table: Array) -> Array:
     """Squared distances of all rows; infinite from a row to itself."""
     squares = (table**2).sum(axis=1)
     distances = np.asarray(squares[:, None] + squares - 2 * table @ table.T)
@@ -143,7 +143,7 @@ def _closest(raw: Array) -> tuple[Array, Array]:
     """Both ends of all pairs of rows at the smallest distance there is, if rows hold whole numbers; otherwise none."""
     if (raw != np.rint(raw)).any():
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    distances = _distances(raw)
+    distances = distances_of(raw)
     left, right = np.nonzero(np.triu(distances == distances.min()))
     return left, right
 
@@ -162,7 +162,7 @@ def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> floa
     return (measure(np.arange(len(orders[0]))) - float(np.mean(chance))) / noise if noise > 0 else nan
 
 
-def _standard(table: Array) -> Array:
+def standard(table: Array) -> Array:
     """Columns of mean 0 and standard deviation 1, or 0 throughout."""
     spread = table.std(axis=0)
     return np.asarray(((table - table.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32))
