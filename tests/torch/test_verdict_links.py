@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,14 +57,14 @@ def _numbered(graphs: int, nodes: int) -> Tensor:
     return torch.arange(graphs).repeat_interleave(nodes)
 
 
-def trained(way: str, *, moved: bool, graphs: int = 16, steps: int = 12) -> Report:
+def trained(way: str, *, moved: bool, graphs: int = 16, steps: int = 12, by: Callable[[int], int] = int) -> Report:
     model = {"plain": Graphs, "dense": Dense, "held": Held}[way]()
     optimiser = adam(model)
     with health.watch(model, optimiser) as watch:
         for _ in range(steps):
             edges = torch.randint(6, (graphs, 2, 10))
             if moved:
-                edges = edges + 6 * torch.arange(graphs)[:, None, None]
+                edges = edges + 6 * torch.tensor([by(graph) for graph in range(graphs)])[:, None, None]
             x, batch, links = torch.randn(6 * graphs, 4), _numbered(graphs, 6), edges.transpose(0, 1).reshape(2, -1)
             if way == "dense":
                 table = torch.cat([torch.randint(6, (graphs, 6, 1)).float(), x.view(graphs, 6, 4)[..., 1:]], 2)
@@ -84,6 +85,14 @@ def test_edges_that_are_not_moved_on(way: str) -> None:
     assert "16 graphs lie one after another, 96 nodes in all, and no edge has a node's number of 6 or more" in finding.message
     report = trained(way, moved=True)
     assert "batch-mixing" not in {**named(report), **remarks(report)}
+
+
+def test_edges_moved_on_by_the_graph_before_alone() -> None:
+    finding = named(trained("plain", moved=True, by=lambda graph: min(graph, 1)))["batch-mixing"]
+    assert "no edge reaches a node after the first 2 graphs" in finding.message
+    assert "of nodes in all graphs before it" in finding.remedy
+    half = trained("plain", moved=True, by=lambda graph: min(graph, 8))  # nine graphs of sixteen have edges
+    assert "batch-mixing" not in {**named(half), **remarks(half)}
 
 
 def test_few_graphs_say_nothing() -> None:

@@ -1,10 +1,10 @@
-"""Evidence "links": several graphs in one batch, but all edges point at the nodes of the first graph.
+"""Evidence "links": several graphs in one batch, but all edges are among the nodes of the first graph, or of the first few.
 
 A batch of graphs lays their nodes one after another, (N, features). The node numbers in the edges of a graph must then be
 increased by the number of nodes before that graph.
 
-where: (). figures: "looks" at which no edge pointed beyond the node count of the largest graph; "nodes", "graphs", "largest",
-"edges".
+where: (). figures: "looks" at which no edge pointed beyond the node count of the largest graph, or beyond the first half of the
+graphs; "nodes", "graphs", "largest", "edges"; "reached": of how many graphs, from the first on, edges reach the nodes.
 
 The number of graphs and their sizes are read from an input that holds the graph number of each node (0, 0, 1, 1, 2 …), or from
 an input of shape (graphs, nodes, …). Edges are the indices that pick rows of all nodes on the way to the output, or an input of
@@ -28,6 +28,7 @@ from lettrine.torch.private import saved, saves_elsewhere
 
 _GRAPHS: Final = 4  # least graphs in a batch: with so many, all edges hardly stay within the first by chance
 _EDGES: Final = 0.5  # least edges, times the nodes
+_REACHED: Final = 0.5  # share of the graphs: with half of them bare at each look, these would have to be atoms on their own, last
 _SEARCHED: Final = 1_000
 
 
@@ -38,29 +39,33 @@ class Links:
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._looks: list[tuple[int, int, int, int, int]] = []  # step, nodes, graphs, nodes of the largest graph, edges
+        self._looks: list[tuple[int, dict[str, float]]] = []
         self._fine = False
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         given = [each for root in look.roots for each in _tensors(root.args, root.kwargs)]
-        for nodes, graphs, largest, numbered in _batched(given):
-            for edges in (*(_edges(given) if numbered else ()), *_picked(look, nodes)):
+        for nodes, graphs, largest, numbers in _batched(given):
+            for edges in (_edges(given) if numbers is not None else ()) or _picked(look, nodes):
                 if edges.numel() < _EDGES * nodes:
                     continue
-                if int(edges.max()) >= largest:
+                highest = int(edges.max())
+                reached = 1 if highest < largest else graphs
+                if highest >= largest and numbers is not None and highest < nodes:
+                    reached = int(numbers[highest]) + 1
+                if reached > 1 and reached > _REACHED * graphs:
                     self._fine = True
                 elif graphs >= _GRAPHS:
-                    self._looks.append((look.step, nodes, graphs, largest, edges.shape[-1]))
+                    figures = {"nodes": nodes, "graphs": graphs, "largest": largest, "edges": edges.shape[-1], "reached": reached}
+                    self._looks.append((look.step, {name: float(value) for name, value in figures.items()}))
         return ()
 
     def finish(self) -> Iterator[Evidence]:
         """The result over all looks. If an edge ever points beyond the first graph, the numbers were increased correctly."""
         if self._looks and not self._fine:
-            step, nodes, graphs, largest, edges = self._looks[-1]
-            looks = len({each[0] for each in self._looks})
-            figures = {"looks": looks, "nodes": nodes, "graphs": graphs, "largest": largest, "edges": edges}
-            yield Evidence("links", (), (self._looks[0][0], step), {name: float(value) for name, value in figures.items()})
+            (first, _), (step, figures) = self._looks[0], max(self._looks, key=lambda each: each[1]["reached"])
+            looks = len({at for at, _ in self._looks})
+            yield Evidence("links", (), (first, step), {"looks": float(looks), **figures})
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -72,15 +77,15 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     return found
 
 
-def _batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, bool]]:
-    """Number of nodes of all graphs, number of graphs, nodes of the largest, and whether each node has a graph number."""
+def _batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, Tensor | None]]:
+    """Number of nodes of all graphs, number of graphs, nodes of the largest, and the graph of each node where it is given."""
     for each in given:
         if each.ndim == 1 and not each.is_floating_point() and each.dtype is not torch.bool:
             steps = each.diff()
             if len(each) > 1 and int(each[0]) == 0 and int(each[-1]) > 0 and bool(((steps == 0) | (steps == 1)).all()):
-                yield len(each), int(each[-1]) + 1, int(each.bincount().max()), True
+                yield len(each), int(each[-1]) + 1, int(each.bincount().max()), each
         elif each.ndim == 3 and each.shape[1] > 1:
-            yield each.shape[0] * each.shape[1], each.shape[0], each.shape[1], False
+            yield each.shape[0] * each.shape[1], each.shape[0], each.shape[1], None
 
 
 def _edges(given: list[Tensor]) -> list[Tensor]:
