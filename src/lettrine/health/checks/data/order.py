@@ -173,7 +173,7 @@ def _once_again(trace: Trace, harm: Consequence, inputs: Evidence) -> bool:
 
     How many examples there are is told by how many of those kept were kept before: of k examples drawn from n, k² / 2n.
     """
-    kept, steps = inputs.figure("kept"), harm.steps[1] - harm.steps[0]
+    kept, steps = inputs.figure("taken"), harm.steps[1] - harm.steps[0]
     pairs = kept - inputs.figure("compared")
     close = inputs.figure("near") <= limits.NEAR  # otherwise nothing is alike, and likeness tells nothing
     if harm.kind not in ("learns", "falls") or not ordinary(trace) or not pairs >= limits.CAME_AGAIN or not close:
