@@ -207,6 +207,10 @@ def test_large_steps_at_first_are_forgiven_where_the_run_ends_well():
     # Those that have come down to a usual size are a remark; steps of more than half a weight's size, or that stay so, are none.
     high = np.maximum(falling, 1.4)
     assert the(make_trace(loss=high, **large), "update-too-large").severity == "info"
+    little = the(
+        make_trace(loss=np.maximum(falling, 2.0), **large), "update-too-large"
+    )  # 2.0 of ln 10: hardly anything is learned
+    assert little.severity == "critical"
     huge = {f"{name}.update_data": np.where(np.array(STEPS) < 8, 0.7, 1e-3) for name in (*HIDDEN, "head.weight")}
     assert the(make_trace(loss=high, **huge), "update-too-large").severity == "critical"
     lasting = {f"{name}.update_data": 0.3 for name in (*HIDDEN, "head.weight")}
@@ -221,6 +225,10 @@ def test_updates_too_small():
     assert "10 times or more, from 0.1 to 1" in finding.remedy
     fading = np.geomspace(1e-3, 1e-7, len(STEPS))
     assert found(make_trace(**{f"{name}.update_data": fading for name in names}), "update-too-small") == ()
+    first = np.where(np.array(STEPS) == 0, 1.5, 6e-7)  # one step that threw everything, and then no gradient
+    assert found(make_trace(**{f"{name}.update_data": first for name in names}), "update-too-small") == ()
+    calm = np.where(np.array(STEPS) == 0, 1e-2, 6e-7)
+    assert found(make_trace(**{f"{name}.update_data": calm for name in names}), "update-too-small")
 
 
 def test_missing_zero_grad():

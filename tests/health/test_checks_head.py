@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from paper import FACTS, MODULES, found, make_trace, noisy, outcome, the
+from paper import FACTS, MODULES, PARAMETERS, found, make_trace, noisy, outcome, the
 
 from lettrine.health import limits
 from lettrine.health.checks.data.input_scale import unscaled
 from lettrine.health.evidence import Evidence
-from lettrine.health.trace import NonFinite
+from lettrine.health.trace import ModuleInfo, NonFinite
 
 FLAT = noisy(np.full(400, np.log(10)), 0.01)
 
@@ -157,6 +157,21 @@ def test_input_scale():
     uneven = inputs(feature_most=9, feature_least=0.05)
     finding = the(seen(uneven, loss=FLAT, **arrives), "input-scale")
     assert "features of a size from 0.05 to 9" in finding.message
+
+
+def test_inputs_of_a_model_that_goes_by_the_name_of_its_class():
+    wide = replace(inputs(low=0, high=255, feature_most=150, feature_least=140), where=("Net",))
+    net = ModuleInfo("Net", "Net", "other", "identity", 10, "", 7)  # ends in a function of its own, so its output is recorded
+    assert the(seen(wide, loss=FLAT, modules=(*MODULES, net), **{"fc1.rms": 80.0}), "input-scale").where == ("Net",)
+    critic = ModuleInfo("critic.0", "Linear", "linear", "identity", 10, "", 7, True)  # a part that is called by itself
+    weight = replace(PARAMETERS[0], name="critic.0.weight", module="critic.0")
+    parts = {"modules": (*MODULES, critic), "parameters": (*PARAMETERS, weight)}
+    assert unscaled(seen(replace(wide, where=("critic",)), **parts, **{"fc1.rms": 80.0})) is None
+    assert unscaled(seen(replace(wide, where=("critic",)), **parts, **{"critic.0.rms": 80.0}))
+    # A single layer is all there is, whatever its first weights make of the inputs.
+    alone = {"modules": (replace(MODULES[-1], depth=0), net), "parameters": PARAMETERS[-2:]}
+    assert the(seen(wide, loss=FLAT, **alone), "input-scale").severity == "warning"
+    assert found(seen(wide, loss=FLAT, modules=(*MODULES, net)), "input-scale") == ()
 
 
 def test_target_scale():

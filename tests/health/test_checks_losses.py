@@ -7,14 +7,14 @@ from math import log, nan, sqrt
 
 import numpy as np
 import pytest
-from paper import FACTS, HIDDEN, STEPS, found, healthy_losses, make_trace, noisy, outcome, the
+from paper import FACTS, HIDDEN, PARAMETERS, STEPS, found, healthy_losses, make_trace, noisy, outcome, the
 
 from lettrine.health import limits
 from lettrine.health.checks import examine
 from lettrine.health.checks.accumulated import in_true_units
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.evidence import Evidence
-from lettrine.health.trace import ALIKE, NonFinite
+from lettrine.health.trace import ALIKE, NonFinite, ParameterInfo
 
 
 def test_initial_loss_far_above_the_uniform_guess():
@@ -39,6 +39,22 @@ def test_a_start_that_cost_little_is_a_remark_unless_the_head_was_drawn_large():
     assert the(make_trace(loss=loss + 0.4, **head), "initial-loss").severity == "warning"  # ends above half of guessing
     long = 0.9 + 8 * np.exp(-steps / 20)  # 35 steps
     assert the(make_trace(loss=long, **head), "initial-loss").severity == "warning"
+
+
+def test_a_start_far_off_is_laid_at_the_weights_that_were_drawn_large():
+    loss = 2.0 + 25.6 * np.exp(-np.arange(200) / 10)
+    finding = the(make_trace(loss=loss, **{"head.std": 8.1, "fc2.weight.std": 4 / 20**0.5}), "initial-loss")
+    assert finding.where == ("fc2.weight",)
+    assert finding.message.endswith("fc2.weight starts with a std of 0.89.")
+    assert finding.remedy.startswith("Draw fc2.weight with a std of 1/sqrt(fan-in)")
+    both = {"head.weight.std": 1.0, "fc2.weight.std": 1.0}
+    assert the(make_trace(loss=loss, **both), "initial-loss").where == ("head",)
+    # A bare parameter may be a table of positions, added and not multiplied: only a spread beyond all usual ones counts.
+    own = ParameterInfo("own", "", (30, 20), True, True)
+    for std, where in ((1.0, ("head",)), (4.0, ("own",))):
+        bare = make_trace(loss=loss, parameters=(*PARAMETERS, own), **{"own.std": std})
+        assert the(bare, "initial-loss").where == where, std
+    assert "torch.empty" in the(bare, "initial-loss").remedy
 
 
 def test_initial_loss_knows_sums_and_unknown_classes():

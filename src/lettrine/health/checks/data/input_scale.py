@@ -7,7 +7,7 @@ from math import nan
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, wasted
-from lettrine.health.checks.reading import median, number, share, start
+from lettrine.health.checks.reading import matrices, median, number, share, start
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -33,9 +33,8 @@ def _unscaled(trace: Trace, seen: Evidence) -> bool:
     large = most >= limits.SCALE_FAR
     uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
     # If the model is a single layer they arrive, however small its first weights make its answers.
-    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or (
-        bool(seen.where) and seen.where[0] == first.kind == "Linear"
-    )
+    alone = first.kind == "Linear" and {info.module for info in matrices(trace)} <= {first.name, ""}
+    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or alone
     return ((large or uneven) and arrives) or _tiny(seen)
 
 
@@ -43,7 +42,9 @@ def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
     """The modules of the part that was given these inputs, in order; all of them if the model itself was."""
     ordered = sorted(trace.modules, key=lambda each: each.depth)
     part = [info for info in ordered if seen.where and f"{info.name}.".startswith(f"{seen.where[0]}.")]
-    return part or ordered
+    # A model whose own output is recorded, such as one that ends in torch.sigmoid(...), goes by its class's name.
+    held = any(f"{info.name}.".startswith(f"{seen.where[0]}.") for info in trace.parameters) if part else False
+    return part if held else ordered
 
 
 def _blocked(trace: Trace, seen: Evidence) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from lettrine.health.checks.consequence import consequence, first_loss, steps_un
 from lettrine.health.checks.losses.blank import blank_rows
 from lettrine.health.checks.losses.collapse import collapsed, same_places
 from lettrine.health.checks.losses.harder import little_by_little
-from lettrine.health.checks.losses.starts import drawn_large, large_inputs, large_start
+from lettrine.health.checks.losses.starts import drawn_anew, drawn_before, drawn_large, large_inputs, large_start, spreads
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
@@ -52,7 +52,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     Measured: The loss of the first step, against that of an even guess among the classes.
     Formula: excess = first loss - ln(K), in nats; logits with a standard deviation of s cost about s**2 / 2. Where numbers are
     predicted: first loss >= {INITIAL_FAR:g} * (loss of the best single answer), with weights of std >= {INITIAL_HEAD:g} /
-    sqrt(fan-in).
+    sqrt(fan-in). Weights that wide before a last layer that is not are named as the place.
     """
     expected, classes = even_of(trace), classes_of(trace)
     if not isfinite(expected) or classes < 2:
@@ -84,7 +84,10 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         and not drawn_large(trace, weight)
     )
     loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
-    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and last is not None and _is_one_layer(trace, last.name):
+    inner = drawn_before(trace, weight)
+    if inner:
+        remedy = drawn_anew(inner)
+    elif limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and last is not None and _is_one_layer(trace, last.name):
         remedy = (
             f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
             f"to start near ln {classes} = {number(expected, 3)}."
@@ -94,15 +97,18 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     yield Finding(
         id="initial-loss",
         severity="warning" if loud else "info",
-        where=(last.name,) if last is not None else (),
+        where=inner or ((last.name,) if last is not None else ()),
         steps=(0, 0),
         value=value,
         limit=limit,
         message=(
             f"The loss starts at {number(value, 3)}, where guessing evenly among {classes} classes gives "
-            f"ln {classes} = {number(expected, 3)}" + (f", and takes {back:,.0f} steps to get there." if isfinite(back) else ".")
+            f"ln {classes} = {number(expected, 3)}"
+            + (f", and takes {back:,.0f} steps to get there" if isfinite(back) else "")
+            + (f": {spreads(trace, inner)}." if inner else ".")
         ),
-        why="The untrained network is confidently wrong, and the first steps only shrink its last layer.",
+        why="The untrained network is confidently wrong, and the first steps only shrink "
+        + ("these weights." if inner else "its last layer."),
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite, nan, prod
 
 from lettrine.health import limits
@@ -27,7 +27,6 @@ def large_start(trace: Trace) -> Iterator[Finding]:
     lost = broke or (back >= limits.INITIAL_WASTED and not course.well)
     if not large or first < limits.INITIAL_FAR * guess or not lost or large_inputs(trace):
         return
-    stds = [median(trace.parameter(name, "std"), start(trace)) for name in large]
     became = "and values stopped being finite" if broke else f"and takes {back:,.0f} steps to get there"
     yield Finding(
         id="initial-loss",
@@ -38,10 +37,39 @@ def large_start(trace: Trace) -> Iterator[Finding]:
         limit=limits.INITIAL_FAR * guess,
         message=f"The loss starts at {number(first, 3)}, where the best single answer to every input gives {number(guess, 3)}"
         + (f", {became}" if broke or isfinite(back) else "")
-        + f": {listed(large)} start{'s' if len(large) == 1 else ''} with a std of {number(max(stds))}.",
+        + f": {spreads(trace, large)}.",
         why="Answers so far outside of the targets have gradients to match: the first steps overshoot, or only shrink weights.",
-        remedy=f"Draw {listed(large)} with a std of 1/sqrt(fan-in), as PyTorch's layers do by themselves.",
+        remedy=drawn_anew(large),
         reference=limits.HE,
+    )
+
+
+def spreads(trace: Trace, large: Sequence[str]) -> str:
+    """Half a sentence: with what spread these weights start."""
+    most = max(median(trace.parameter(name, "std"), start(trace)) for name in large)
+    return f"{listed(large)} start{'s' if len(large) == 1 else ''} with a std of {number(most)}"
+
+
+def drawn_anew(large: Sequence[str]) -> str:
+    """The advice for weights that are drawn too large."""
+    bare = "" if any("." in name for name in large) else "; torch.empty(...) and torch.Tensor(2, 3) hold whatever lay in memory"
+    return f"Draw {listed(large)} with a std of 1/sqrt(fan-in), as PyTorch's layers do by themselves{bare}."
+
+
+def drawn_before(trace: Trace, last: str) -> tuple[str, ...]:
+    """Weights before the last layer's that start far larger than any usual initialiser makes them, if the last layer's do not.
+
+    A parameter that belongs to no layer may be a table that is added, such as one of positions, without a fan-in: its std alone
+    counts.
+    """
+    if not last or drawn_large(trace, last):
+        return ()
+    held = {info.name for info in trace.modules}
+    wide = [info for info in matrices(trace) if drawn_large(trace, info.name)]
+    return tuple(
+        info.name
+        for info in wide
+        if info.module in held or median(trace.parameter(info.name, "std"), start(trace)) > limits.INITIAL_HEAD
     )
 
 

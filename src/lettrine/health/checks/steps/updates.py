@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -146,11 +146,13 @@ def _thrown(trace: Trace) -> bool:
 
 
 def _calms(trace: Trace, table: Floats) -> bool:
-    """Whether steps were large at first and became usual later, and the loss has fallen below guessing since."""
+    """Whether steps were large at first and became usual later, and the loss has fallen well below guessing since."""
     mask = late(trace)[usable(trace)]
     sizes = np.array([median(row[mask]) for row in table])
     settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE
-    return settled and consequence(trace).kind == "learns" and int(trace.steps[-1]) >= limits.LEARNING_STEPS
+    course = consequence(trace)
+    learns = course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
+    return settled and learns and int(trace.steps[-1]) >= limits.LEARNING_STEPS
 
 
 @check("update-too-small", needs=("parameters",))
@@ -168,11 +170,11 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         yield from certain
         return
     mask = usable(trace)
-    _, table = update_ratios(trace, mask)
+    names, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
     value = pace(table[:, kept])
     limit = limits.UPDATE_TIMID if _nothing_learned(trace) else limits.UPDATE_SMALL
-    if value >= limit or value == 0:
+    if value >= limit or value == 0 or _stopped(trace, names, table):
         return  # steps of exactly 0 belong to another check
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
@@ -198,6 +200,12 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     weighed = finding if still else weigh(finding, trace, symptom="silent")
     if weighed is not None:
         yield weighed
+
+
+def _stopped(trace: Trace, names: Sequence[str], table: Floats) -> bool:
+    """Whether a step was far too large for the weights before they stood still: what stopped them is not the rate."""
+    grown = np.array([_drawn(trace, name) for name in names])
+    return bool(grown.any()) and bool(np.nan_to_num(middle(table[grown])).max() > limits.UPDATE_LARGE_EARLY)
 
 
 def _clipped(trace: Trace) -> str:
