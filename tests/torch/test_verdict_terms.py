@@ -112,3 +112,30 @@ def test_a_judge_that_hears_a_detached_copy_in_the_pass_of_the_maker(way: str) -
         assert found["detached-generator"].where == ("maker",)
         assert "(mse_loss) reaches only weights of judge" in found["detached-generator"].message
         assert "give judge the output itself" in found["detached-generator"].remedy
+
+
+@pytest.mark.parametrize("how", ["apart", "frozen", "in one of two", "taught"])
+def test_a_term_between_two_tensors_without_a_graph(how: str) -> None:
+    """A student beside its teacher; the teacher is compared with itself, in each round or in every other one."""
+    torch.manual_seed(0)
+    model, teacher = TwoHeads(), TwoHeads()
+    optimiser = adam(model)
+    if how == "frozen":  # nothing of the term is to be learned, and that is meant
+        model.size.requires_grad_(False)
+    with health.watch(model, optimiser) as watch:
+        for step, (x, y) in enumerate(batches(40)):
+            kind, _ = model(x)
+            with torch.no_grad():
+                big = teacher(x)[0]
+            asked = kind if how == "taught" or (how == "in one of two" and step % 2) else big
+            soft = functional.mse_loss(asked, big)
+            loss = functional.cross_entropy(kind, y) + 0.5 * soft
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    told = [each for each in checked(watch.report()).findings if "of two tensors" in each.message]
+    assert len(told) == (how == "apart")
+    if told:
+        assert (told[0].id, told[0].severity) == ("no-gradient", "warning")
+        assert "Look at the two arguments of this mse_loss" in told[0].remedy

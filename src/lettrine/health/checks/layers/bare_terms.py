@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import nan
 
 from lettrine.health.checks.reference import bare_term
@@ -16,12 +16,7 @@ def bare_terms(trace: Trace) -> Iterator[Finding]:
     seen = bare_term(trace)
     if seen is None or not seen.figure("lone") >= LOST_STEPS:
         return
-    cut, function = seen.words["cut"], seen.words["function"]
-    what = (
-        f"is made of answers by {cut}, which has no gradient"
-        if cut
-        else f"({function}) is added as a plain number: it was computed with a graph, and the loss does not contain it"
-    )
+    what, remedy = _told(seen.words)
     yield Finding(
         id="no-gradient",
         severity="warning",
@@ -31,10 +26,29 @@ def bare_terms(trace: Trace) -> Iterator[Finding]:
         limit=nan,
         message=f"A term of the loss {what}.",
         why="The term changes the number that is shown and nothing else: no weight is moved by it.",
-        remedy=f"Take probabilities instead of {cut}: a term learns only through operations that have a slope (softmax, sigmoid)."
-        if cut
-        else "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
+        remedy=remedy,
         reference="torch.autograd: requires_grad and leaf tensors",
+    )
+
+
+def _told(words: Mapping[str, str]) -> tuple[str, str]:
+    """What the term is, and what to do."""
+    function, cut = words["function"], words["cut"]
+    if words.get("apart"):
+        what = f"is {function} of two tensors neither of which depends on a weight that is trained"
+        remedy = (
+            f"Look at the two arguments of this {function}: one should be what the trained network says, without detach() and "
+        )
+        remedy += "outside of torch.no_grad(). The wrong one of two variables is the usual cause."
+        return what, remedy
+    if cut:
+        return (
+            f"is made of answers by {cut}, which has no gradient",
+            f"Take probabilities instead of {cut}: a term learns only through operations that have a slope (softmax, sigmoid).",
+        )
+    return (
+        f"({function}) is added as a plain number: it was computed with a graph, and the loss does not contain it",
+        "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
     )
 
 

@@ -72,7 +72,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     aside = [] if course.bad else [name for name in missed if _beside_what_learns(trace, name, norms)]
     missed = [name for name in missed if name not in aside]
     lost = bare_term(trace)
-    counted, aside = (aside, []) if lost is not None and not lost.words["cut"] else ([], aside)
+    counted, aside = (aside, []) if lost is not None and not (lost.words["cut"] or lost.words.get("apart")) else ([], aside)
     if not counted:
         yield from bare_terms(trace)
     left = behind_an_error(trace, aside)
