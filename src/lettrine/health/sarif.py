@@ -13,17 +13,23 @@ LEVELS: Final = {"info": "note", "warning": "warning", "critical": "error"}
 
 
 def to_sarif(report: Report) -> dict[str, Any]:
-    """One run of one tool: its rules are the kinds of the findings, its results the findings, each at the lines known."""
+    """One run of one tool: its rules are the kinds of the findings, its results the findings, each at the lines known.
+
+    A finding without a line of its own is shown at that of the whole task: code hosts leave out what has none.
+    """
+    whole = next((each for each in report.trace.evidence if each.kind == SOURCE and not each.where), None)
     places = {name: each for each in report.trace.evidence if each.kind == SOURCE for name in each.where}
     kinds = list(dict.fromkeys(finding.id for finding in report.findings))
     rules = [{"id": kind, "shortDescription": {"text": kind.replace("-", " ")}} for kind in kinds]
     driver = {"name": "lettrine", "informationUri": "https://pypi.org/project/lettrine", "rules": rules}
-    results = [_result(finding, places) for finding in report.findings]
+    results = [_result(finding, places, whole) for finding in report.findings]
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
 
 
-def _result(finding: Finding, places: Mapping[str, Evidence]) -> dict[str, Any]:
-    locations = [_location(name, places.get(name)) for name in finding.where]
+def _result(finding: Finding, places: Mapping[str, Evidence], whole: Evidence | None) -> dict[str, Any]:
+    locations = [_location(name, places.get(name, whole)) for name in finding.where]
+    if not locations and whole is not None:
+        locations = [_physical(whole)]
     return {
         "ruleId": finding.id,
         "level": LEVELS[finding.severity],
@@ -34,7 +40,9 @@ def _result(finding: Finding, places: Mapping[str, Evidence]) -> dict[str, Any]:
 
 def _location(name: str, place: Evidence | None) -> dict[str, Any]:
     location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": name, "kind": "member"}]}
-    if place is not None:
-        line = max(1, int(place.figure("line")))
-        location["physicalLocation"] = {"artifactLocation": {"uri": place.words["file"]}, "region": {"startLine": line}}
-    return location
+    return location if place is None else location | _physical(place)
+
+
+def _physical(place: Evidence) -> dict[str, Any]:
+    line = max(1, int(place.figure("line")))
+    return {"physicalLocation": {"artifactLocation": {"uri": place.words["file"]}, "region": {"startLine": line}}}

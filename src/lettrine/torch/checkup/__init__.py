@@ -20,7 +20,7 @@ from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.torch.checkup import experiments
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Result, experiment, finding
-from lettrine.torch.checkup.loading import load_task
+from lettrine.torch.checkup.loading import function_of, made_by
 from lettrine.torch.checkup.making import make_task
 from lettrine.torch.checkup.runner import run
 from lettrine.torch.checkup.task import Task
@@ -67,8 +67,10 @@ def checkup(
             raise HealthError(
                 "checkup got a task and a model, batches, loss_fn, optimizer or step as well; give one or the other"
             )
-        given = load_task(task)
+        make = function_of(task)
+        given = made_by(make, task)
     else:
+        make = None
         given = {"model": model, "batches": batches, "loss_fn": loss_fn, "optimizer": optimizer, "step": step}
     if any(given[name] is None for name in ("model", "batches", "loss_fn")):
         raise HealthError("checkup got no task; give model, batches and loss_fn, or task='train.py:make'")
@@ -76,7 +78,7 @@ def checkup(
         raise HealthError(f"minutes got {minutes:g}; expected a number above 0")
     if autocast not in (None, *AUTOCAST):
         raise HealthError(f"autocast got {autocast}; expected {' or '.join(map(str, AUTOCAST))}")
-    return run(make_task(**given, minutes=minutes, autocast=autocast), only=only, progress=progress, watched=watched)
+    return run(make_task(**given, minutes=minutes, autocast=autocast), only=only, progress=progress, watched=watched, make=make)
 
 
 @checked

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
@@ -29,14 +29,24 @@ def load_task(name: str) -> dict[str, Any]:
     Raises HealthError if there is no such function, if the file or the function raises or ends the program, or if it returns
     something else.
     """
+    return made_by(function_of(name), name)
+
+
+def function_of(name: str) -> Callable[[], Any]:
+    """The function of this name. Raises HealthError if there is none."""
     home, _, function = name.rpartition(":")
     if not home or not function:
         raise HealthError(f"task got {quote(name)}; expected a file and a function in it, such as 'train.py:make'")
-    make = getattr(_module(home), function, None)
+    make: Callable[[], Any] | None = getattr(_module(home), function, None)
     if not callable(make):
         raise HealthError(
             f"task got {quote(name)}; {quote(home)} has no function {quote(function)}; expected one that returns the task"
         )
+    return make
+
+
+def made_by(make: Callable[[], Any], name: str) -> dict[str, Any]:
+    """The parts of what the function returns. Raises what `load_task` raises."""
     with users_code(f"{quote(name)}, which is called without arguments,"):
         made = make()
     return parts_of(made)

@@ -119,24 +119,15 @@ def _called(task: Task) -> Task:
     for whole in ways:
         batches = task.batches if whole else [moved(batch, task.device) for batch in task.batches]
         tried = replace(task, whole=whole, batches=batches, known={})
-        if not whole:
-            without_wrong_labels(tried)
-            if tried.known.get(REFUSED):
-                return tried
         try:
-            with tried.boxed():
-                tried.model.train()
-                times = []
-                for _ in range(PASSES):
-                    begun = tried.now()
-                    loss = tried.loss(tried.batch())
-                    if loss.requires_grad:
-                        loss.backward()  # type: ignore[no-untyped-call]
-                    times.append(tried.now() - begun)
-                tried.seconds = min(times)
+            if not whole:
+                without_wrong_labels(tried)
+                if tried.known.get(REFUSED):
+                    return tried
+            tried.seconds = _seconds(tried)
         except HealthError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever the user's code raises is told to the user
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the user's code raises is told to the user
             how = "loss_fn(model, batch)" if whole else "loss_fn(model(inputs), targets)"
             raised = f"{type(error).__name__}: {error}{place_of(error)}"
             inside = inside or (raised if not whole and not errors and _inside(task.model, error) else "")
@@ -153,6 +144,22 @@ def _called(task: Task) -> Task:
         f"checkup could not compute a loss; {'; '.join(errors)}. Give pairs (inputs, targets) and a loss_fn(outputs, targets), "
         f"or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
     )
+
+
+def _seconds(task: Task) -> float:
+    """Of one forward and backward pass of the first batch. Raises HealthError for a model that nothing can be taught."""
+    times = []
+    with task.boxed():
+        task.model.train()
+        for _ in range(PASSES):
+            begun = task.now()
+            loss = task.loss(task.batch())
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            elif next(task.model.parameters(), None) is None:
+                raise HealthError(f"checkup got a {kind_of(task.model)} without a parameter; expected a model to train")
+            times.append(task.now() - begun)
+    return min(times)
 
 
 def _inside(model: nn.Module, error: BaseException) -> bool:

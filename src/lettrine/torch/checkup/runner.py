@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from lettrine.torch.capture.catalogue import kind_of, parameter_info
 from lettrine.torch.checkup.confirming import confirmed
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
 from lettrine.torch.checkup.labels import LABELS, REFUSED
-from lettrine.torch.checkup.sources import built_at
+from lettrine.torch.checkup.sources import built_at, made_at
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 from lettrine.torch.checkup.verdict import ordered
@@ -39,10 +39,12 @@ def run(
     progress: bool = False,
     title: str = "Check-up",
     watched: Report | None = None,
+    make: Callable[[], Any] | None = None,
 ) -> Report:
     """All experiments, or `only` some, then trials of the remedies that have not been tried.
 
-    watched: what watching found: its remedies are tried too, and the report is of both. Raises HealthError for an unknown id.
+    watched: what watching found: its remedies are tried too, and the report is of both. make: the function that made the task.
+    Raises HealthError for an unknown id.
     """
     wanted = list(EXPERIMENTS) if only is None else list(only)
     if unknown := [name for name in wanted if name not in EXPERIMENTS]:
@@ -65,7 +67,8 @@ def run(
             evidence += seen
         tell(len(wanted), len(wanted), "remedies")
         listed, tried = confirmed(ordered(found), task)
-        evidence += [*tried, *built_at(task.model, listed)]
+        makers = (make, type(task.model), task.loss_fn, task.own_step)
+        evidence += [*tried, *made_at(makers), *built_at(task.model, listed)]
         report = Report(tuple(listed), tuple(outcomes), make_trace(task, evidence), title)
         if watched is None:
             return report
@@ -90,7 +93,7 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
             result = each.function(task)
     except Skip as skip:
         return [], Outcome(each.id, skip.status, skip.reason), []
-    except Exception as error:  # noqa: BLE001  whatever breaks inside an experiment is shown as such
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever breaks inside an experiment is shown as such
         return [], Outcome(each.id, "failed", f"{type(error).__name__}: {error}"), []
     seconds = task.now() - begun
     return list(result.findings), Outcome(each.id, "found" if result.findings else "passed"), [_evidence(each, result, seconds)]

@@ -66,7 +66,7 @@ class Task:
 
     def steps_in(self, share: float, most: int) -> int:
         """Training steps that fit into a share of the time that is left, at most `most`."""
-        return max(0, min(most, int(share * self.left() / max(self.seconds, 1e-6))))
+        return max(0, int(min(most, share * self.left() / max(self.seconds, 1e-6))))
 
     def batch(self, number: int = 0) -> Any:
         """A copy of a batch; numbers beyond the last start again at the first."""

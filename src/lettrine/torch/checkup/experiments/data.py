@@ -129,7 +129,9 @@ def _all_rows_each_time(task: Task, marks: list[int]) -> bool:
 
 def _rows(batch: Any) -> list[bytes]:
     """The inputs of each example, as bytes."""
-    rows = [each for _, each in leaves(batch[0]) if each.ndim >= 2 and each.shape[0] == len(batch[-1])]
+    given = [each for _, each in leaves(batch[0]) if each.ndim >= 2]
+    target = batch[-1] if isinstance(batch[-1], Tensor) and batch[-1].ndim else next(iter(given), None)
+    rows = [each for each in given if target is not None and each.shape[0] == len(target)]
     return [
         b"".join(each[number].detach().cpu().double().numpy().tobytes() for each in rows)
         for number in range(len(rows[0]) if rows else 0)

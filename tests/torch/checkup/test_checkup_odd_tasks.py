@@ -1,0 +1,90 @@
+"""Tasks that end the program, have nothing to learn, or no targets: each is told in one line, or examined as it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from checkup_tasks import adam, mlp, pairs  # noqa: E402
+from torch import nn  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.errors import HealthError  # noqa: E402
+
+cross_entropy = nn.functional.cross_entropy
+
+
+class Ends(nn.Module):
+    """A network that ends the program after some calls."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.body, self.left = mlp(), calls
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        if self.left < 0:
+            sys.exit(0)
+        return self.body(x)
+
+
+def tried(model: nn.Module, *only: str, batches: Any = None, loss_fn: Any = cross_entropy, minutes: float = 1.0) -> health.Report:
+    return health.checkup(
+        model, batches or pairs(), loss_fn, adam(model), only=only or ["first-loss"], progress=False, minutes=minutes
+    )
+
+
+def test_a_task_that_ends_the_program() -> None:
+    with pytest.raises(HealthError, match=r"raised SystemExit: 0 \(test_checkup_odd_tasks\.py, line \d+\)"):
+        tried(Ends(0))
+    report = tried(Ends(20), "one-batch")
+    assert [(each.status, each.reason) for each in report.outcomes] == [("failed", "SystemExit: 0")]
+    assert report.exit_code == 4  # not judged
+
+
+def test_a_model_without_a_parameter() -> None:
+    with pytest.raises(HealthError, match="got a Flatten without a parameter; expected a model to train"):
+        health.checkup(nn.Flatten(), pairs(), cross_entropy, progress=False)
+
+    class Held(nn.Module):
+        """The loss function holds what is trained."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    outside = mlp()
+    report = health.checkup(
+        Held(), pairs(), lambda m, b: cross_entropy(outside(m(b[0])), b[1]), only=["first-loss"], progress=False
+    )
+    assert report.healthy
+
+
+def test_batches_without_targets() -> None:
+    report = tried(mlp(), "data", batches=[(x, None) for x, _ in pairs()], loss_fn=lambda outputs, _: outputs.square().mean())
+    assert report.outcomes[0].status == "passed"
+
+
+def test_time_without_end() -> None:
+    report = tried(mlp(), "first-loss", "one-batch", "learning-rate", minutes=float("inf"))
+    assert {each.status for each in report.outcomes} == {"passed"}
+
+
+def test_sarif_points_at_the_task_where_no_module_is_blamed(tmp_path: Path) -> None:
+    task = tmp_path / "train.py"
+    task.write_text(
+        "import torch\nfrom torch import nn\n\n\ndef make():\n    model = nn.Linear(20, 5)\n"
+        "    batches = [(torch.randn(8, 20), torch.randint(5, (8,))) for _ in range(4)]\n"
+        "    optimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+        "    return model, batches, lambda o, t: nn.functional.cross_entropy(o.detach(), t), optimizer\n"
+    )
+    report = health.checkup(task=f"{task}:make", only=["parameters"], progress=False)
+    (result,) = json.loads(report.save(tmp_path / "r.sarif").read_text())["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert result["ruleId"] == "no-gradient"
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == (task.as_posix(), 5)
