@@ -38,6 +38,7 @@ LOOKS: Final = (
     "eighteenth",
     "nineteenth",
     "twentieth",
+    "twentyfirst",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast
