@@ -46,7 +46,7 @@ probabilities-as-logits softmax-axis relu-logits other-loss non-finite
 unregistered not-optimised gradients-cleared no-gradient never-moved detached-generator frozen-random wrong-mode
 eval-dropout shared-norm padding batch-mixing future-leak growing-graph
 schedule-to-zero weight-decay clip-before-unscale eps-underflow optimiser-state-lost no-warmup
-learning-rate-too-high learning-rate-too-low slow-learning collapsed-kl underfitting missing-zero-grad
+learning-rate-too-high learning-rate-too-low slow-learning collapsed-kl collapsed-embedding underfitting missing-zero-grad
 saturation dead-units symmetry norm-statistics initial-loss gradient-scale activation-scale
 overfitting held-out-labels dev-scale leak majority-class
 """.split()  # noqa: SIM905  a list of words
