@@ -91,7 +91,7 @@ def the_last_letter_is_all_that_counts(doctor: Doctor, seed: int, cured: bool) -
         for letter, after in pairwise(held):
             output, state = model(letter[None], state)
             right += int(output.argmax() == after)
-    return above(right / 999, 0.55)
+    return above(right / 999, 0.6)
 
 
 @fault(

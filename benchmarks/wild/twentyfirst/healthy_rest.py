@@ -292,4 +292,4 @@ def kinds_never_seen_told_by_likeness(doctor: Doctor, seed: int) -> Score:
     with torch.no_grad():
         a = F.normalize(model(rows.held_x[new]), dim=1)
     near = torch.cdist(a, a).fill_diagonal_(9.0).argmin(1)
-    return above((rows.held_y[new][near] == rows.held_y[new]).float().mean(), 0.85)
+    return above((rows.held_y[new][near] == rows.held_y[new]).float().mean(), 0.8)
