@@ -116,7 +116,11 @@ def masks_in_the_numbers_of_pictures(doctor: Doctor, seed: int, cured: bool) -> 
             super().__init__()
             self.example = nn.Sequential(nn.Conv2d(2, 12, 3, 2, 1), nn.ReLU(), nn.Conv2d(12, 12, 3, 2, 1), nn.ReLU())
             self.look = nn.Sequential(
-                nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=2, dilation=2), nn.ReLU()
+                nn.Conv2d(1, 12, 3, padding=1),
+                nn.BatchNorm2d(12),
+                nn.ReLU(),
+                nn.Conv2d(12, 12, 3, padding=2, dilation=2),
+                nn.ReLU(),
             )
             self.relate = nn.Sequential(nn.Conv2d(24, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1), nn.Sigmoid())
 
@@ -136,6 +140,7 @@ def masks_in_the_numbers_of_pictures(doctor: Doctor, seed: int, cured: bool) -> 
             loss.backward()
             optimizer.step()
             watch.loss(loss)
+    model.eval()
     with torch.no_grad():
         said = model(support[600:], query[600:]) > 0.5
     there = labels[600:] > 0
