@@ -132,11 +132,6 @@ class TestFrozen:
         assert "all are frozen" in the(report, "no-gradient").message
         assert report.outcomes[1].status == "not applicable"
 
-    def test_a_model_without_parameters(self) -> None:
-        batches = [(x[:, :5], y) for x, y in pairs()]
-        report = health.checkup(nn.Identity(), batches, cross_entropy, progress=False)
-        assert "failed" not in {each.status for each in report.outcomes}
-
 
 class TestSaid:
     """What is no fault by itself is told among the experiments."""
