@@ -23,10 +23,11 @@ def healthy() -> Callable[..., Report]:
 
     def check(*args: Any, **options: Any) -> Report:
         from lettrine import health  # noqa: PLC0415  torch only if it is used
+        from lettrine.errors import LettrineError  # noqa: PLC0415
 
         try:
             return health.assert_healthy(*args, **options)
-        except AssertionError as error:
+        except (AssertionError, LettrineError) as error:
             pytest.fail(str(error), pytrace=False)
 
     return check

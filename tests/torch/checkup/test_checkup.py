@@ -265,12 +265,16 @@ def test_the_fixture_healthy(pytester: pytest.Pytester) -> None:
         "    net = nn.Linear(20, 5)\n"
         "    other = torch.optim.Adam(nn.Linear(20, 5).parameters())\n"
         "    healthy(net, batches, nn.CrossEntropyLoss(), other, only=['optimiser'])\n"
+        "def test_wrong(healthy):\n"
+        "    healthy(nn.Linear(20, 5), batches, nn.CrossEntropyLoss(reduction='none'))\n"
     )
     found = any(each.value == "lettrine.integrations.pytest_plugin" for each in entry_points(group="pytest11"))
     named = [] if found else ["-p", "lettrine.integrations.pytest_plugin"]  # in a checkout that is not installed
     done = pytester.runpytest_inprocess(*named, "-p", "no:xdist", "-q")
-    done.assert_outcomes(passed=1, failed=1)
+    done.assert_outcomes(passed=1, failed=2)
     done.stdout.fnmatch_lines("*critical not-optimised*")
+    done.stdout.fnmatch_lines("checkup got a loss of shape (16,); expected one number*")
+    done.stdout.no_fnmatch_line("*in make_task*")
     done.stdout.no_fnmatch_line("*Traceback*")
 
 

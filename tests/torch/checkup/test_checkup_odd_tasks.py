@@ -84,6 +84,8 @@ def test_sarif_points_at_the_task_where_no_module_is_blamed(tmp_path: Path) -> N
         "    return model, batches, lambda o, t: nn.functional.cross_entropy(o.detach(), t), optimizer\n"
     )
     report = health.checkup(task=f"{task}:make", only=["parameters"], progress=False)
+    with pytest.raises(AssertionError, match="critical no-gradient"):
+        health.assert_healthy(task=f"{task}:make", only=["parameters"])
     (result,) = json.loads(report.save(tmp_path / "r.sarif").read_text())["runs"][0]["results"]
     place = result["locations"][0]["physicalLocation"]
     assert result["ruleId"] == "no-gradient"

@@ -83,13 +83,18 @@ def checkup(
 
 @checked
 def assert_healthy(
-    model: nn.Module, batches: Iterable[Any], loss_fn: Callable[..., Any], optimizer: Any = None, **options: Any
+    model: nn.Module | None = None,
+    batches: Iterable[Any] | None = None,
+    loss_fn: Callable[..., Any] | None = None,
+    optimizer: Any = None,
+    step: Callable[..., Any] | None = None,
+    **options: Any,
 ) -> Report:
     """`checkup` for tests: raises AssertionError with one readable message if it finds more than remarks, else the report.
 
-    options: those of `checkup`. An experiment that broke fails too: what could not be looked at is not healthy.
+    All arguments are those of `checkup`. An experiment that broke fails too: what could not be looked at is not healthy.
     """
-    report = checkup(model, batches, loss_fn, optimizer, **{"progress": False, **options})
+    report = checkup(model, batches, loss_fn, optimizer, step, **{"progress": False, **options})
     if not report.healthy:
         raise AssertionError(failure(report))
     return report
