@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from paper import FACTS, found, healthy_losses, make_trace, noisy, the
+from paper import FACTS, MODULES, PARAMETERS, found, healthy_losses, make_trace, noisy, the
 
 from lettrine.health.checks import examine
 from lettrine.health.evidence import Evidence
-from lettrine.health.trace import Trace
+from lettrine.health.trace import ParameterInfo, Trace
 
 LITTLE = noisy(np.linspace(2.3, 2.1, 200), 0.01)
 
@@ -88,3 +88,29 @@ def test_attention_that_looks_at_one_place_from_the_start() -> None:
     assert "math.sqrt(d)" in finding.remedy
     for harmless in (peaks(healthy_losses()), peaks(first=0.5), peaks(last=0.5), peaks(spread=2.0), peaks(start=19)):
         assert all(each.where != ("attention",) for each in found(harmless, "saturation"))
+
+
+def test_everything_passes_through_one_unit() -> None:
+    """20 inputs, one unit, 20 units, 10 answers."""
+    shapes = {"fc1": (1, 20), "fc2": (20, 1), "fc3": (20, 20), "head": (10, 20)}
+
+    def given(**changed: tuple[int, int]) -> tuple[ParameterInfo, ...]:
+        sizes = shapes | changed
+        return tuple(replace(each, shape=sizes[each.module]) if len(each.shape) > 1 else each for each in PARAMETERS)
+
+    finding = the(make_trace(parameters=given(), loss=LITTLE), "underfitting")
+    assert (finding.severity, finding.where) == ("warning", ("fc1",))
+    assert finding.remedy == "Give fc1 more units, such as 20."
+    assert found(make_trace(parameters=given()), "underfitting") == ()  # learned all the same
+    for changed in (
+        {"fc1": (2, 20), "fc2": (20, 2)},
+        {"head": (20, 20)},
+        {"fc2": (20, 21)},
+    ):  # wider; given back; joined by others
+        assert all(
+            each.severity == "info" for each in found(make_trace(parameters=given(**changed), loss=LITTLE), "underfitting")
+        )
+    beside = tuple(replace(each, fed_by="") if each.name == "fc2" else each for each in MODULES)  # fed by more than fc1
+    assert all(
+        each.severity == "info" for each in found(make_trace(modules=beside, parameters=given(), loss=LITTLE), "underfitting")
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from paper import FACTS, MODULES, STEPS, found, losses, make_trace, outcome, the
 
-from lettrine.health.trace import KEPT, ModuleInfo, NonFinite
+from lettrine.health.trace import KEPT, ModuleInfo, NonFinite, ParameterInfo
 
 
 @pytest.mark.parametrize("phase", ["forward", "backward", "loss", "update", "data"])
@@ -132,6 +132,14 @@ def test_a_small_batch_needs_a_small_momentum():
     told = the(replace(told, facts=replace(told.facts, notes={"momentum": KEPT})), "norm-statistics")
     assert told.remedy == "Set momentum=0.9 in bn1."  # 0.1 is kept
     assert "momentum of 0.1 takes 90 %" in told.message
+
+
+def test_batch_norms_of_a_frozen_part_are_to_be_in_eval_mode():
+    trace = of_batches(2, 0.1)
+    for trained, wanted in ((False, "Call eval() on bn1 after each model.train()"), (True, "Enlarge the batch to 32")):
+        own = (ParameterInfo("bn1.weight", "bn1", (20,), False, True), ParameterInfo("bn1.bias", "bn1", (20,), trained, True))
+        finding = the(replace(trace, parameters=(*trace.parameters, *own)), "norm-statistics")
+        assert finding.remedy.startswith(wanted)
 
 
 def test_places_of_a_convolution_count_as_far_as_they_are_independent():

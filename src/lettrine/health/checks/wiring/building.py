@@ -24,7 +24,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.checks.registry import Skip, check
-from lettrine.health.checks.wiring.modes import held_out_beside, modes_in_part
+from lettrine.health.checks.wiring.modes import frozen_apart, held_out_beside, modes_in_part
 from lettrine.health.checks.wiring.moved import moved_statistics
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -251,7 +251,8 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
             "The running statistics follow the last few batches instead of the data, so eval results jump"
             + ("; in training each example depends on its few neighbours." if batch < limits.NORM_BATCH else ".")
         ),
-        remedy=(
+        remedy=frozen_apart(trace, wobbles)
+        or (
             f"Enlarge the batch to {4 * limits.NORM_BATCH} (at least {limits.NORM_BATCH}), or replace batch norm by layer norm "
             f"or group norm; if the batch has to stay, {lower[0].lower()}{lower[1:]}."
             if batch < limits.NORM_BATCH

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import nan
 from typing import Final
 
@@ -164,6 +164,18 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
     if not kept.any() or not len(losses):
         return nan, nan
     return float(np.median(trace.dev.mean[kept][-3:])), float(np.mean(losses[-max(10, len(losses) // 10) :]))
+
+
+def frozen_apart(trace: Trace, norms: Iterable[str]) -> str:
+    """The advice for batch norms of a frozen part whose statistics move on; "" if one of them is trained."""
+    names = list(norms)
+    own = [info for name in names for info in trace.parameters if info.module == name]
+    if len({info.module for info in own}) < len(names) or any(info.trainable for info in own):
+        return ""
+    return (
+        f"Call eval() on {listed(names)} after each model.train(): their weights are frozen, but in training mode they normalise "
+        "by the batch at hand, and their running statistics leave those that the frozen part was trained with."
+    )
 
 
 @check("batch-mixing")

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence
+from lettrine.health.checks.layers.restrained import hardly
 from lettrine.health.checks.reading import enough_losses, finite_curve, listed, number, standard_error, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip
@@ -17,6 +18,7 @@ from lettrine.health.trace import ModuleInfo, Trace
 
 _BENDS = ("activation", "recurrent", "attention", "embedding")
 _PASSING = ("dropout", "norm")
+_PASSED = (*_PASSING, "activation")
 
 
 def linear_stack(trace: Trace) -> Iterator[Finding]:
@@ -49,6 +51,43 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
         remedy=f"Put an activation between them, such as nn.ReLU() after {listed(layers[:-1])}.",
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.1",
     )
+
+
+def squeezed(trace: Trace) -> Iterator[Finding]:
+    """A hidden layer of one unit through which everything passes, in a network that learns hardly anything."""
+    modules = sorted(trace.modules, key=lambda each: each.depth)
+    known = {info.name: info for info in modules}
+    shapes = {info.module: info.shape for info in trace.parameters if len(info.shape) > 1}
+    layers = [info for info in modules if info.name in shapes]
+    plain = all(info.kind == "Linear" for info in layers)
+    if not plain or any(_before(info, known, through=_PASSED) != layer.name for layer, info in pairwise(layers)):
+        return
+    pairs = [(layer.name, shapes[layer.name], shapes[after.name]) for layer, after in pairwise(layers)]
+    narrow = [name for name, own, after in pairs if own[0] == after[1] == 1 < min(own[1], after[0])]
+    # What is to be given back through one number is asked for on purpose.
+    again = bool(layers) and shapes[layers[0].name][1] == shapes[layers[-1].name][0]
+    harm = consequence(trace)
+    if not narrow or again or harm.well or not (harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value):
+        return
+    yield Finding(
+        id="underfitting",
+        severity="warning",
+        where=tuple(narrow),
+        steps=harm.steps,
+        value=1.0,
+        limit=1.0,
+        message=f"{listed(narrow)} {'has' if len(narrow) == 1 else 'have'} one unit, and all that the layers after it see of an "
+        f"example is that one number; {hardly(harm)}.",
+        why="However wide the layers after it are, the network can only be a function of one weighted sum of its inputs; behind "
+        "a ReLU it is a constant for all examples on the wrong side of it.",
+        remedy=f"Give {listed(narrow)} more units, such as {_usual_width(shapes, narrow)}.",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.4.1",
+    )
+
+
+def _usual_width(shapes: dict[str, tuple[int, ...]], narrow: list[str]) -> str:
+    """As many units as the next layers have, in figures."""
+    return number(max(shape[0] for name, shape in shapes.items() if name not in narrow))
 
 
 def _unbent(count: int, harm: Consequence) -> Finding:
@@ -126,9 +165,9 @@ def _stack(trace: Trace) -> list[str]:
     return [] if narrow else [info.name for info in layers]
 
 
-def _before(info: ModuleInfo, known: dict[str, ModuleInfo]) -> str:
+def _before(info: ModuleInfo, known: dict[str, ModuleInfo], *, through: tuple[str, ...] = _PASSING) -> str:
     """The layer that feeds this one, through dropout and batch norm."""
     name = info.fed_by
-    while name in known and known[name].role in _PASSING:
+    while name in known and known[name].role in through:
         name = known[name].fed_by
     return name

@@ -14,7 +14,7 @@ from lettrine.health import limits
 from lettrine.health.checks.layers.restrained import dropped, memoryless
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
-from lettrine.health.checks.words.capacity import linear_stack, plateau
+from lettrine.health.checks.words.capacity import linear_stack, plateau, squeezed
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -98,9 +98,9 @@ def memorising(trace: Trace) -> Iterator[Finding]:
 def underfitting(trace: Trace) -> Iterator[Finding]:
     """A network that has not learned all it could, or that cannot express the task.
 
-    Measured: For any training: whether the network is only linear layers without a non-linearity between them, where the
-    training loss stops falling, and how much dropout drops. For a whole run: the held-out losses of the last
-    {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out loss.
+    Measured: For any training: whether the network is only linear layers without a non-linearity between them, or passes
+    through one unit, where the training loss stops falling, and how much dropout drops. For a whole run: the held-out losses
+    of the last {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out loss.
     Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; dropout of {DROPPED} or more, where the loss ends at
         {HARDLY_LEARNED} of guessing or above, or any dropout of the answers themselves; weights between the steps
         of a recurrent layer that get gradients of exactly 0; for a whole run fall = (held-out loss
@@ -108,7 +108,7 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
         or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """
     if not trace.facts.result:
-        yield from (*linear_stack(trace), *dropped(trace), *memoryless(trace)) or plateau(trace)
+        yield from (*linear_stack(trace), *squeezed(trace), *dropped(trace), *memoryless(trace)) or plateau(trace)
         return
     train, held_out = _results(trace, "train", "held_out")
     passes = trace.facts.result.get("passes", np.inf)
