@@ -150,6 +150,10 @@ def test_input_scale():
     assert "by 255" in finding.remedy
     assert the(seen(wide, **arrives), "input-scale").severity == "info"  # learned all the same
     assert found(seen(inputs(), loss=FLAT, **arrives), "input-scale") == ()
+    grey = inputs(mean=0.55, std=0.005, low=0.54, high=0.57, feature_most=0.55, feature_least=0.55)
+    assert "hardly differ: their mean is 0.55, their std 0.005" in the(seen(grey, loss=FLAT), "input-scale").message
+    assert found(seen(grey), "input-scale") == ()  # learned all the same
+    assert found(seen(inputs(mean=0.55, std=0.05), loss=FLAT), "input-scale") == ()  # a faint picture, not a grey one
     assert found(seen(wide, loss=FLAT), "input-scale") == ()  # nothing of it arrives at the first layer
     assert found(seen(replace(wide, figures={**wide.figures, "rescaled": 1}), loss=FLAT, **arrives), "input-scale") == ()
     norm = replace(MODULES[0], kind="LayerNorm", role="norm")

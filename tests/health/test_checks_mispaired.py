@@ -65,8 +65,12 @@ def test_vectors_that_became_one():
     finding = the(collapsed(), "no-learning")
     assert (finding.severity, finding.where) == ("warning", ("head",))
     assert "two of them lay 2 apart at first, and 0.001 at step 94, where the loss stands at 0.5" in finding.message
+    never = the(collapsed(apart=1e-3, first=0.5), "no-learning")  # they were one before the first step
+    assert "of a length of 1" in never.message
+    assert "load_state_dict" in never.remedy
     for figures in (
         {"last": 2.1 * limits.COLLAPSED},  # still apart
+        {"apart": 1e-3, "last": 2.1 * limits.COLLAPSED},  # they were one at first, and are no longer
         {"before": 0.5 * (1 + 2 * limits.COLLAPSED_FLAT)},  # the loss still moves
         {"value": 0.13, "before": 0.13},  # the margin is nearly won
     ):

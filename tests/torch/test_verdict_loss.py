@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import pairwise
 from math import log, sqrt
 
 import pytest
@@ -379,3 +380,25 @@ def test_several_losses_for_one_pass_are_not_held_against_one():
                     watch.dev_loss(functional.mse_loss(out, y) + functional.l1_loss(out, y) + functional.mse_loss(out, y))
     assert watch.report().trace.seen("evaluated") == ()
     assert not model._forward_hooks
+
+
+@pytest.mark.parametrize("kept", ["last", "all", "one by one"])
+def test_errors_that_are_computed_and_lost(kept):
+    """A loop that does nothing leaves the last error in the variable; all added up, or each with a pass of its own, are sound."""
+    letters = torch.randint(K, (40, 9), generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(K, 8), nn.Linear(8, K))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for word in letters.repeat(2, 1):
+            errors = [functional.cross_entropy(model(a[None]), b[None]) for a, b in pairwise(word)]
+            optimiser.zero_grad()
+            for error in errors if kept == "one by one" else ():
+                error.backward()
+            loss = sum(errors) if kept == "all" else errors[-1]
+            if kept != "one by one":
+                loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    found = [each for each in watch.report().findings if "the loss holds the last one alone" in each.message]
+    assert [(each.id, each.severity, each.value) for each in found] == ([("other-loss", "warning", 8)] if kept == "last" else [])

@@ -280,6 +280,7 @@ OFFSET_MOST: Final = 0.8  # of the squared error is the square of its mean: litt
 OFFSET_NEARLY_ALL: Final = 0.9  # the same beside unscaled inputs, however far the targets lie
 OFFSET_MATTERS: Final = 1e-3  # of the variance of the targets that the squared error still is then
 SCALE_TINY: Final = 0.03  # root mean square of the largest feature; images in 0 to 1 have 0.1 and more
+SCALE_FAINT: Final = 20.0  # mean / std of all inputs; pictures in 0 to 1 have 0.5 to 3, ages and pulses 3 to 10
 PATHS_ROWS: Final = 8  # words seen before it is said what ctc_loss cannot find
 PATHS_BLANK: Final = 0.01  # of the letters are the blank: a few may be spaces of bad transcripts
 PATHS_SHORT: Final = 0.2  # of the words need more frames than there are: a few long ones are usually left out on purpose

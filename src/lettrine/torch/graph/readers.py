@@ -42,6 +42,7 @@ from lettrine.torch.graph.layers import (
     residuals,
     shares,
     unbent,
+    uncalled,
 )
 from lettrine.torch.graph.losses import (
     averaged,
@@ -55,6 +56,7 @@ from lettrine.torch.graph.losses import (
     left_out,
     loss,
     one_answer,
+    only_last,
     operations,
     overflows,
     overlaps,
@@ -138,6 +140,7 @@ __all__ = [
     "neighbours",
     "old_probabilities",
     "one_answer",
+    "only_last",
     "operations",
     "overflows",
     "overlaps",
@@ -167,6 +170,7 @@ __all__ = [
     "turned",
     "twice",
     "unbent",
+    "uncalled",
     "untold",
     "values",
     "volumes",

@@ -35,7 +35,7 @@ def _unscaled(trace: Trace, seen: Evidence) -> bool:
     # If the model is a single layer they arrive, however small its first weights make its answers.
     alone = first.kind == "Linear" and {info.module for info in matrices(trace)} <= {first.name, ""}
     arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or alone
-    return ((large or uneven) and arrives) or _tiny(seen)
+    return ((large or uneven) and arrives) or _tiny(seen) or _faint(seen)
 
 
 def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
@@ -61,6 +61,11 @@ def _tiny(seen: Evidence) -> bool:
     return 0 < seen.figure("feature_most") <= limits.SCALE_TINY
 
 
+def _faint(seen: Evidence) -> bool:
+    """Whether all inputs are nearly one number: what differs between them is lost beside what they share."""
+    return 0 < limits.SCALE_FAINT * seen.figure("std") <= abs(seen.figure("mean"))
+
+
 @check("input-scale", needs=("loss",))
 def input_scale(trace: Trace) -> Iterator[Finding]:
     """Raw pixels, prices or other inputs far from the size that layers are initialised for.
@@ -68,8 +73,9 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
         norm or an embedding are not judged.
     Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
-        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer. A consequence too:
-        late in the run {OFFSET_NEARLY_ALL:.0%} of the squared error, and {OFFSET_MATTERS:g} of the variance, is one number.
+        that are all below {SCALE_TINY:g}, or whose mean is {SCALE_FAINT:g} times their std, are named if nothing was learned.
+        A consequence too: late in the run {OFFSET_NEARLY_ALL:.0%} of the squared error, and {OFFSET_MATTERS:g} of the variance,
+        is one number.
     """
     seen = unscaled(trace)
     if seen is None:
@@ -82,6 +88,10 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
             yield _too_small(seen, harm)
         return
     little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
+    if _faint(seen) and seen.figure("feature_most") < limits.SCALE_FAR:
+        if bad:
+            yield _too_faint(seen, harm)
+        return
     lost = little or (wasted(trace) and not harm.well)
     behind = _bias_behind(trace)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
@@ -133,6 +143,22 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         "biases, and the gradients of the first weights are too small by the same factor.",
         remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
         "divided by 255 twice (ToTensor does it once).",
+        reference=_NORMALIZING,
+    )
+
+
+def _too_faint(seen: Evidence, harm: Consequence) -> Finding:
+    mean, std = seen.figure("mean"), seen.figure("std")
+    return Finding(
+        id="input-scale",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=abs(mean) / std,
+        limit=limits.SCALE_FAINT,
+        message=f"The inputs hardly differ: their mean is {number(mean, 3)}, their std {number(std)}; {harm.words}.",
+        why="What all inputs share goes through the layers like a second bias, and what tells them apart is lost beside it.",
+        remedy="Subtract each feature's mean and divide by its std, both of the training data, or begin with a norm layer.",
         reference=_NORMALIZING,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import nan
 from typing import Final
 
 import numpy as np
@@ -99,6 +100,30 @@ def memoryless(trace: Trace) -> Iterator[Finding]:
         "features) with all steps in one row of features; or hand the state of one call to the next.",
         reference="torch.nn.LSTM: inputs",
     )
+
+
+def uncalled(trace: Trace) -> Iterator[Finding]:
+    """Tables, such as those of positions, that are made and never added to anything: a remark where much is learned."""
+    course = consequence(trace)
+    little = course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value
+    for seen in trace.seen("uncalled"):
+        if seen.figure("looks") < limits_wiring.MASK_LOOKS or course.well or course.kind == "unknown":
+            continue
+        one = len(seen.where) == 1
+        yield Finding(
+            id="underfitting",
+            severity="warning" if little else "info",
+            where=seen.where,
+            steps=seen.steps,
+            value=0.0,
+            limit=nan,
+            message=f"{listed(list(seen.where))} {'is' if one else 'are'} made with the model and never called, and what "
+            f"{'it holds' if one else 'they hold'} is never used; {hardly(course) if little else course.words}.",
+            why="Attention without a table of positions does not know the order of what it is given.",
+            remedy=f"Call {'it' if one else 'them'} in forward, such as x = self.{seen.where[0]}(x) after the embedding, or take "
+            f"{'it' if one else 'them'} out.",
+            reference="Vaswani et al. 2017, Attention is all you need, section 3.5",
+        )
 
 
 def unused_memory(trace: Trace) -> tuple[str, ...]:

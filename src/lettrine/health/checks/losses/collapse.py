@@ -10,6 +10,16 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CONSTANT_STEP
 from lettrine.health.trace import Trace
 
+_APART_AGAIN = (
+    "Lower the learning rate, by 10 at first; begin with all triplets or pairs, and take the hardest alone only later, or start "
+    "from weights that were trained to classify. Without negatives keep the stopped gradient."
+)
+_APART_FROM_THE_START = (
+    "See that trained weights are loaded, if they should be, and strictly: load_state_dict(..., strict=True). Fresh layers lose "
+    "the differences between examples one after another: draw them by kaiming_normal_ or put norms between them; then begin with "
+    "all triplets or pairs, and take the hardest alone only later."
+)
+
 
 def collapsed(trace: Trace) -> Iterator[Finding]:
     """Embeddings without a distance, beside a loss that no longer changes; and triplets in another order."""
@@ -19,22 +29,23 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
     for seen in trace.seen("collapsed"):
         apart, last, value, before = (seen.figure(name) for name in ("apart", "last", "value", "before"))
         still = abs(value - before) <= limits.COLLAPSED_FLAT * abs(value)
-        if not (last <= limits.COLLAPSED * apart and still and abs(value) >= limits.COLLAPSED_LEFT * abs(seen.figure("first"))):
+        size, name = seen.figure("size"), seen.where[0]
+        always = max(apart, last) <= limits.COLLAPSED * size
+        one = last <= limits.COLLAPSED * apart or always
+        if not (one and still and abs(value) >= limits.COLLAPSED_LEFT * abs(seen.figure("first"))):
             continue
-        name = seen.where[0]
         yield Finding(
             id="no-learning",
             severity="warning",
             where=seen.where,
             steps=seen.steps,
-            value=last / apart,
+            value=last / (size if always else apart),
             limit=limits.COLLAPSED,
             message=f"{name} gives all examples the same vector: two of them lay {number(apart, 2)} apart at first, and "
-            f"{number(last, 2)} at step {seen.steps[1]:,}, where the loss stands at {number(value, 3)}.",
+            f"{number(last, 2)} at step {seen.steps[1]:,}{f', of a length of {number(size, 2)}' if always else ''}, where the "
+            f"loss stands at {number(value, 3)}.",
             why="Where all distances are 0, a margin is the whole loss, and nothing pulls the vectors apart again.",
-            remedy="Lower the learning rate, by 10 at first; begin with all triplets or pairs, and take the hardest "
-            "alone only later, "
-            "or start from weights that were trained to classify. Without negatives keep the stopped gradient.",
+            remedy=_APART_FROM_THE_START if always else _APART_AGAIN,
             reference="Schroff et al. 2015, FaceNet, section 3.2; Hermans et al. 2017, In defense of the triplet loss, appendix",
         )
 

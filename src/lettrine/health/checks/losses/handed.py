@@ -27,6 +27,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called. Of whole numbers that one answer is
         to come near, whether their order says anything: the nearest neighbour with another number has a number that is near.
+        And the errors that are computed in a step, beside those that the loss holds.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them. Numbers
         name classes where {NAMES_NEARER:.0%} or more of the ways to number them at random bring neighbours nearer together, and
         {NAMES_KEPT:.0%} of the neighbours have the same number.
@@ -36,6 +37,9 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         return
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
+    if (last := next(iter(trace.seen("only last")), None)) is not None and last.figure("looks") == last.figure("all"):
+        yield _only_last(last)
+        return
     part = next(iter(trace.seen("handed term")), None)
     if part is not None and part.figure("looks") >= limits.HANDED_POINTS and part.figure("share") < limits.HANDED_SHARE:
         yield _one_term(part)
@@ -78,6 +82,24 @@ def _trained_falls(seen: Evidence) -> bool:
     """Whether the loss on which backward() was called fell by half."""
     values = trained_values(seen)
     return len(values) >= limits.HANDED_POINTS and 0 <= values[-1] < values[0] / 2
+
+
+def _only_last(seen: Evidence) -> Finding:
+    errors, function = int(seen.figure("errors")), seen.words["function"]
+    return Finding(
+        id="other-loss",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=float(errors),
+        limit=1.0,
+        message=f"At each step looked at {errors} errors are computed ({function}), one for each call of {seen.where[0]}, and "
+        "the loss holds the last one alone.",
+        why="What the network is asked at all other places of a sequence teaches it nothing.",
+        remedy="Add them up, loss = loss + error in the loop, or call backward() on torch.stack(errors).mean() after it. Where "
+        "the last answer alone is meant, compute no other.",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 10.2: the loss of a sequence",
+    )
 
 
 def _one_term(part: Evidence) -> Finding:
