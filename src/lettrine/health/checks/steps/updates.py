@@ -146,10 +146,12 @@ def _thrown(trace: Trace) -> bool:
 
 
 def _calms(trace: Trace, table: Floats) -> bool:
-    """Whether steps were large at first and became usual later, and the loss has fallen well below guessing since."""
+    """Whether steps were large at first and later no larger than steps with which much is learned, and the loss has fallen well
+    below guessing since.
+    """
     mask = late(trace)[usable(trace)]
     sizes = np.array([median(row[mask]) for row in table])
-    settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE
+    settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE_EARLY
     course = consequence(trace)
     learns = course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
     return settled and learns and int(trace.steps[-1]) >= limits.LEARNING_STEPS
