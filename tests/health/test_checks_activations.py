@@ -58,6 +58,8 @@ def test_dead_units():
     large = {f"{name}.weight.update_data": 0.02 for name in ("fc1", "fc2", "fc3")}
     fast = make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck, **large)
     assert "10 times, from 0.1 to 0.01" in the(fast, "dead-units").remedy
+    few = make_trace(units={"act2": units(20, dead=[3, 4, 5])}, loss=stuck, **large)
+    assert "rate" not in the(few, "dead-units").remedy  # it would slow the other units
     assert the(make_trace(units={"act2": units(20, dead=range(20))}), "dead-units").severity == "critical"
     born = make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck, **{"act2.dead": 0.6})
     assert "dead at the first step: start fc2.bias at 0, draw fc2.weight anew around 0" in the(born, "dead-units").remedy

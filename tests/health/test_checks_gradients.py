@@ -215,6 +215,10 @@ def test_large_steps_at_first_are_forgiven_where_the_run_ends_well():
     assert the(make_trace(loss=high, **huge), "update-too-large").severity == "critical"
     lasting = {f"{name}.update_data": 0.3 for name in (*HIDDEN, "head.weight")}
     assert the(make_trace(loss=high, **lasting), "update-too-large").severity == "critical"
+    between = {name: np.where(np.array(STEPS) < 8, 0.3, 0.08) for name in lasting}
+    remark = the(make_trace(loss=high, **between), "update-too-large")  # much is learned
+    assert (remark.severity, "Lower the learning rate" in remark.remedy) == ("info", False)
+    assert the(make_trace(loss=np.maximum(falling, 1.9), **between), "update-too-large").severity == "critical"
     assert found(make_trace(loss=np.maximum(falling, 0.8), **lasting), "update-too-large")
     assert found(make_trace(loss=falling, **lasting), "update-too-large") == ()  # what learns well needs no other rate
 

@@ -189,6 +189,21 @@ def test_target_scale():
     assert found(seen(near, loss=noisy(np.full(400, 9.0), 0.1), facts=facts), "target-scale") == ()
 
 
+def test_targets_whose_mean_takes_most_of_the_run():
+    known = Evidence("loss", (), (0, 94), {"reference": 49.0, "even": 449.0}, {"kind": "squared error", "nature": ""})
+    shifted = comparison("squared", mean=20, std=7, low=5, high=35)
+
+    def falling(to, reached):
+        """A loss that comes from 449 down to 49 at a step, and goes on to an end."""
+        return np.concatenate([np.linspace(449, 49, reached), np.linspace(48.9, to, 400 - reached)])
+
+    finding = the(seen(shifted, known, loss=falling(42, 300)), "target-scale")
+    assert finding.remedy == "Train on (y - 20) / 7, and undo it in the predictions."
+    assert "of 400 steps to their mean" in finding.message
+    for loss in (falling(42, 150), falling(20, 300)):  # soon there, or learned all the same
+        assert found(seen(shifted, known, loss=loss), "target-scale") == ()
+
+
 def test_repeated_batch():
     assert the(seen(inputs(same=0.75, distinct=5), comparison()), "repeated-batch").severity == "warning"
     assert the(seen(inputs(alike=1), comparison()), "repeated-batch").severity == "critical"

@@ -24,11 +24,12 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
 
     Measured: Mean and standard deviation of numbers that are to be predicted, and how far the answers still are from them. So
         the targets of one term of several are judged too, such as the returns that a critic is to predict.
-    Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
-        look) >= {HARDLY_LEARNED} * size**2; targets with size <= {SCALE_TINY:g}, if the loss ends above {TINY_MISSED:g} times
-        their variance; those of which a twentieth holds {FEW_RULE:.0%} of the squares, if the others are not followed; and a last
-        layer without a bias, if the mean error is {OFFSET_FAR:g} standard deviations of the targets and {OFFSET_MOST:.0%} of the
-        squared error late in the run.
+    Formula: size = sqrt(mean**2 + std**2) >= {SCALE_FAR:g}, if nothing is learned; or little, once {SCALE_SPENT:.0%} of the run
+        went by before the loss was that of the best single answer; of one term of several size >= {SCALE_APART:g}, and (mean
+        squared error at the last look) >= {HARDLY_LEARNED} * size**2; targets with size <= {SCALE_TINY:g}, if the loss ends
+        above {TINY_MISSED:g} times their variance; those of which a twentieth holds {FEW_RULE:.0%} of the squares, if the
+        others are not followed; and a last layer without a bias, if the mean error is {OFFSET_FAR:g} standard deviations of the
+        targets and {OFFSET_MOST:.0%} of the squared error late in the run.
     """
     if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
         yield far
@@ -41,7 +42,8 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         harm = consequence(trace)
         left = _left(each, harm)
         # If the mean is so far away, even most of the differences between targets are lost.
-        most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
+        spent = harm.reference.known and _spent(trace, harm)
+        most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std or spent else limits.CHANCE_SHARE
         if (found := _ruled(each) or _without_bias(trace, each)) is not None:
             yield found
             continue
@@ -51,6 +53,8 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
             continue
         sign = "-" if mean > 0 else "+"
         spread = "variance" if each.words["expects"] == "squared" else "mean distance from their median"
+        if spent and isfinite(steps := steps_until(trace, harm.reference.value)):
+            spread = f"{spread}, after {steps:,.0f} of {_taken(harm):,} steps to their mean"
         unexplained = f"; the loss leaves {share(left)} of their {spread}" if left > most and not harm.bad else ""
         yield Finding(
             id="target-scale",
@@ -74,6 +78,15 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
             ),
             reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
         )
+
+
+def _taken(harm: Consequence) -> int:
+    return harm.steps[1] - harm.steps[0] + 1
+
+
+def _spent(trace: Trace, harm: Consequence) -> bool:
+    """Whether most of the run went by before the loss was as low as that of one answer to every input."""
+    return steps_until(trace, harm.reference.value) >= limits.SCALE_SPENT * _taken(harm)
 
 
 def _left(each: Evidence, harm: Consequence) -> float:

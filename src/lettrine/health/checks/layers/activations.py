@@ -174,7 +174,7 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             limit=warned,
             message=f"{share(top)} of the units of {listed(names)} are dead: no recent example gets a gradient through them.",
             why="A dead unit stays as it is, since no gradient reaches its weights; the layer is narrower than it looks.",
-            remedy=_revive(trace, names, kinds),
+            remedy=_revive(trace, names, kinds, few=least < warned),
             reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
         )
         return  # beside a warning, leave out what is only a remark
@@ -202,7 +202,8 @@ def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
     return span(trace, mask & (np.nan_to_num(dead) > limits.DEAD_NOTED))
 
 
-def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
+def _revive(trace: Trace, names: list[str], kinds: set[str], *, few: bool) -> str:
+    """The advice. few: so few are dead that a lower rate, which slows all others, would cost more than they do."""
     from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
     from_start &= not all(_gone(trace, name) for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
@@ -216,7 +217,7 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
             f"They were dead at the first step: {zero}draw {weights} anew around 0, and see that what goes in has mean 0 and "
             f"std 1{other}."
         )
-    ways = [slower] if (slower := _slower(trace, 10)) else []
+    ways = [slower] if not few and (slower := _slower(trace, 10)) else []
     ways += ["use leaky ReLU or GELU"] if kinds & {"relu", "relu6"} else []
     ways = ways or [f"add a normalisation before {listed(names)}"]
     return f"{ways[0][0].upper()}{', or '.join(ways)[1:]}; units that are already dead need new weights."

@@ -76,11 +76,11 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
-    learned = _learns(trace) if general and value <= limits.UPDATE_LARGE_EARLY else ""
     calmed = limit == limits.UPDATE_LARGE_EARLY and value <= limits.UPDATE_LARGE_ONE and _calms(trace, table)
+    learned = _learns(trace) if calmed or (general and value <= limits.UPDATE_LARGE_EARLY) else ""
     yield Finding(
         id="update-too-large",
-        severity="info" if calmed or learned else "critical" if general else "warning",
+        severity="info" if learned else "critical" if general else "warning",
         where=tuple(large),
         steps=span(trace, mask),
         value=value,
@@ -146,12 +146,13 @@ def _thrown(trace: Trace) -> bool:
 
 
 def _calms(trace: Trace, table: Floats) -> bool:
-    """Whether steps were large at first and became usual later, and the loss has fallen well below guessing since."""
+    """Whether steps were large at first and later no larger than steps with which much is learned, and the loss has fallen well
+    below guessing since.
+    """
     mask = late(trace)[usable(trace)]
     sizes = np.array([median(row[mask]) for row in table])
-    settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE
-    course = consequence(trace)
-    learns = course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
+    settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE_EARLY
+    learns = consequence(trace).kind == "learns" and bool(_learns(trace))
     return settled and learns and int(trace.steps[-1]) >= limits.LEARNING_STEPS
 
 
