@@ -9,6 +9,7 @@ from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, wasted
 from lettrine.health.checks.reading import matrices, median, number, share, start
 from lettrine.health.checks.registry import check
+from lettrine.health.checks.words.capacity import at_rest
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import ModuleInfo, Trace
@@ -33,9 +34,18 @@ def _unscaled(trace: Trace, seen: Evidence) -> bool:
     large = most >= limits.SCALE_FAR
     uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
     # If the model is a single layer they arrive, however small its first weights make its answers.
-    alone = first.kind == "Linear" and {info.module for info in matrices(trace)} <= {first.name, ""}
-    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or alone
+    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES or _alone(trace, first)
     return ((large or uneven) and arrives) or _tiny(seen) or _faint(seen)
+
+
+def _alone(trace: Trace, first: ModuleInfo) -> bool:
+    """Whether a linear layer holds all weights of the model."""
+    return first.kind == "Linear" and {info.module for info in matrices(trace)} <= {first.name, ""}
+
+
+def _fitted(trace: Trace) -> bool:
+    """Whether the loss of a single linear layer has come to rest: it has no worse minimum to rest in, so the rest is noise."""
+    return at_rest(trace) and any(_alone(trace, info) for info in trace.modules)
 
 
 def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
@@ -87,11 +97,11 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         if bad or _worse_than_one_answer(harm):
             yield _too_small(seen, harm)
         return
-    little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
     if _faint(seen) and seen.figure("feature_most") < limits.SCALE_FAR:
         if bad:
             yield _too_faint(seen, harm)
         return
+    little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value and not _fitted(trace)
     lost = little or (wasted(trace) and not harm.well)
     behind = _bias_behind(trace)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
