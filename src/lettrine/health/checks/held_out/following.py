@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.held_out.answers import few_right, other_labels, rescaled, torn
 from lettrine.health.checks.held_out.kept import kept
+from lettrine.health.checks.layers.summed import DIVIDE, summed
 from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, training_weight
 from lettrine.health.checks.registry import Skip, check
@@ -52,8 +53,8 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     mirrored = _mirrored(steps, dev / guess, train_steps, train / guess) and not _unlike(trace)
     by_heart = now <= limits.HELD_OUT_BY_HEART * guess and not mirrored
     apart = torn(trace)
-    if apart == "training" or (by_heart and apart != "held out"):
-        return
+    if apart == "training" or (by_heart and apart != "held out") or summed(trace):
+        return  # sums over neighbours are as large as nodes have many: answers to others are far too sure
     yield Finding(
         id="held-out-labels",
         severity="critical",
@@ -133,7 +134,9 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     never = isfinite(guess) and best > limits.HELD_OUT_CHANCE * guess and trace.facts.notes.get("held-out") != ALIKE
     remedy = f"Stop at step {when}, or go" if when else "Go"
-    if never:
+    if never and (sums := summed(trace)):
+        remedy = f"{sums}. {DIVIDE} Then stop where it is best, or go"
+    elif never:
         remedy = (
             f"It was never better than guessing ({number(guess, 3)}): first look at a held-out batch beside a training batch, "
             f"and see that labels and inputs are made alike. {remedy}"

@@ -12,6 +12,7 @@ from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.layers.recurrent import saturated_gates
 from lettrine.health.checks.layers.restrained import peaked_attention
+from lettrine.health.checks.layers.summed import DIVIDE, summed
 from lettrine.health.checks.reading import (
     Mask,
     bias_beside,
@@ -240,7 +241,8 @@ def _slower(trace: Trace, factor: int) -> str:
 def activation_scale(trace: Trace) -> Iterator[Finding]:
     """Outputs that grow or shrink from layer to layer.
 
-    Measured: The size of the outputs of layers of one kind, from the first to the last.
+    Measured: The size of the outputs of layers of one kind, from the first to the last; where the features of nodes are added up
+        over their neighbours, how many these are.
     Formula: ratio = rms(outputs of the last layer) / rms(outputs of the first layer), at the first step and as the median
         after the first {LATE_FROM:.0%} of the run.
     """
@@ -280,6 +282,7 @@ def _scaling_weight(trace: Trace, name: str) -> str:
 def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: float) -> Finding:
     grows = ratio > 1
     each, total = ratio ** (1 / (len(names) - 1)), max(ratio, 1 / ratio)
+    sums = summed(trace) if grows else ""
     change = f"Initialise the weights in front of {listed(names[1:])} with std gain/sqrt(fan_in)"
     if 1 / limits.REMEDY_FACTOR < each < limits.REMEDY_FACTOR:
         change = (
@@ -294,13 +297,13 @@ def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: flo
         limit=limit,
         message=(
             f"Outputs {'grow' if grows else 'shrink'} {number(total)} times from {names[0]} to {names[-1]}, "
-            f"{number(each)} times with each layer."
+            f"{number(each)} times with each layer.{f' {sums}.' if sums else ''}"
         ),
         why=(
             "Gradients grow the same way on their way back, and the loss begins far too high."
             if grows
             else "The last layers see hardly any difference between inputs, and the first get hardly any gradient."
         ),
-        remedy=(f"{change} (gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise."),
+        remedy=DIVIDE if sums else f"{change} (gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise.",
         reference=f"{limits.GLOROT}; {limits.HE}",
     )
