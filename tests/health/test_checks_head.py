@@ -224,6 +224,13 @@ def test_repeated_batch():
     assert found(seen(inputs(**{**same, "asked": 1}), comparison(), loss=FLAT), "repeated-batch") == ()
 
 
+def test_tasks_that_begin_anew():
+    """Reptile takes the weights back after some steps; weights that are clipped are written at every step."""
+    for written, held, told in ((0.2, 0.8, False), (1.0, 0.8, True), (float("nan"), 0.8, True), (0.2, 0.0, True)):
+        trace = seen(inputs(written=written, held=held), comparison(), loss=FLAT)
+        assert (outcome(trace, "no-learning")[0] != "not applicable") is told
+
+
 def test_sorted_data():
     pure = comparison(classes_seen=5, pure=1, scatter=30)
     assert the(seen(pure, loss=FLAT), "sorted-data").severity == "critical"

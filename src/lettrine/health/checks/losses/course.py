@@ -122,6 +122,14 @@ def _is_one_layer(trace: Trace, name: str) -> bool:
     return len(own) == 1 and not inside and ("." in own[0].name or not others)
 
 
+def _begins_anew(trace: Trace) -> bool:
+    """Whether each batch is held for some steps, as a task of meta-learning, and the weights are then taken back."""
+    return any(
+        limits.WRITTEN_OVER <= each.figure("written") < 1 and each.figure("held") >= limits.REPEATED
+        for each in trace.seen("inputs")
+    )
+
+
 @check("no-learning", needs=("loss",))
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at the loss of guessing.
@@ -135,7 +143,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     yield from (same := [*collapsed(trace), *same_places(trace), *blank_rows(trace)])
     if same:
         return
-    if not ordinary(trace):
+    if not ordinary(trace) or _begins_anew(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     if trace.seen("resumed") and not isfinite(guess_of(trace)):
         raise Skip("not applicable", "the network was trained before, and the loss of guessing is not known")

@@ -10,8 +10,8 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     "rescaled": share of looks in which the model itself first divides its input; "beside": share of looks in which it was given
     a second table of data with as many rows; "written": changes of the weights in place that were no steps of the optimiser, per
     step; NaN if not every step changes them as often; "pairs": looks at two optimiser steps in a
-    row, "same": share of them with the same batch in another tensor, "distinct": different batches, "asked": different batches
-    of targets among those kept; "period": number of steps after which the
+    row, "same": share of them with the same batch in another tensor, "held": in the very tensor, "distinct": different batches,
+    "asked": different batches of targets among those kept; "period": number of steps after which the
     same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of
     the batch were equal; "empty": share of the rows kept that hold one value throughout; "empty_spread": variance of the
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
@@ -232,6 +232,8 @@ def _figures(seen: _Seen) -> dict[str, float]:
     figures["alike"] = seen.alike / seen.judged if seen.judged else nan
     figures["grown"] = seen.different[-1] / max(seen.different[0], 1) if seen.different else nan
     figures |= {"beside": seen.beside / looks, "written": _written(seen)}
+    held = [kept for kept, first, second in zip(seen.kept[1:], seen.steps, seen.steps[1:], strict=False) if second == first + 1]
+    figures["held"] = sum(held) / len(held) if held else nan
     follow = [
         before == after and not kept
         for before, after, kept, first, second in zip(
