@@ -11,7 +11,7 @@
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make slow      the tests of torch/ with the fast path of watching off
+#   make slow      the tests of torch/ with the fast path of watching off; TESTS= names others
 #   make matrix    the tests of torch/ that are not slow on the oldest torch that is claimed, the pinned and the newest one;
 #                  VERSIONS= names others.
 #                  CUDA_BUILDS=local or =yes allows a build for graphics cards where there is no other (5 GB), see scripts/matrix.py
@@ -34,8 +34,9 @@ demo: .venv/demo
 test: .venv/test
 	$(BIN)/python -m pytest -n 2 --durations 15 --durations-min 5
 
+TESTS ?= tests/torch --ignore tests/torch/checkup
 slow: .venv/test
-	LETTRINE_FAST=0 $(BIN)/python -m pytest -n 2 tests/torch --ignore tests/torch/checkup
+	LETTRINE_FAST=0 $(BIN)/python -m pytest -n 2 $(TESTS)
 
 VERSIONS ?=
 CUDA_BUILDS ?= no
