@@ -68,6 +68,7 @@ def test_vectors_that_became_one():
     never = the(collapsed(apart=1e-3, first=0.5), "no-learning")  # they were one before the first step
     assert "of a length of 1" in never.message
     assert "load_state_dict" in never.remedy
+    assert the(collapsed(apart=0.0, last=0.0, size=0.0), "no-learning").value == 0.0  # nothing but zeros
     for figures in (
         {"last": 2.1 * limits.COLLAPSED},  # still apart
         {"apart": 1e-3, "last": 2.1 * limits.COLLAPSED},  # they were one at first, and are no longer

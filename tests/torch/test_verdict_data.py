@@ -143,6 +143,8 @@ def test_batches_again_and_again():
     assert (finding.id, finding.severity) == ("repeated-batch", "warning")
     assert "75 %" in finding.message
     quiet(watched(net(), data, crossed, steps=120))  # the very tensor is held for four steps on purpose
+    cut = ((x[at : at + 32], y[at : at + 32]) for at in (step // 4 * 32 for step in range(120)))  # anew at each step
+    assert first(watched(net(), cut, crossed, steps=120)).id == "repeated-batch"
 
 
 @pytest.mark.parametrize("back", [True, False])

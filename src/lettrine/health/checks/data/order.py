@@ -114,16 +114,16 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     hardly = harm.reference.known and harm.end >= limits.HELD_OUT_CHANCE * harm.reference.value and ordinary(trace)
     nothing = harm.kind in ("guessing", "held out", "flat") or (harm.kind in ("learns", "falls") and hardly)
     blind = not nothing and same_for_all(trace, harm)
-    heart = by_heart_only(trace, harm)
+    plain = nothing or blind or by_heart_only(trace, harm)
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
         enough = compared >= limits.TOLD_LEAST and rare_among(trace, compared) >= limits.TOLD_RARE
         enough |= (taken_apart := torn(trace) == "training")
-        again = not nothing and not blind and not heart and _once_again(trace, harm, each)
+        again = not plain and _once_again(trace, harm, each)
         if each.figure("beside") > 0 and not taken_apart:
             continue  # what tells the target may be how two inputs differ, and neither of them alone
-        if not (nothing or blind or heart or again) or not (enough and told < limit) or not _moves(trace, harm):
+        if not (plain or again) or not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):
             continue  # their scale is the more direct cause
@@ -182,8 +182,8 @@ def _once_again(trace: Trace, harm: Consequence, inputs: Evidence) -> bool:
     new = kept**2 / 2 / pairs / inputs.figure("rows")  # steps until all were met
     taken, losses = finite_curve(trace, trace.loss)
     losses = losses[(taken >= new / 2) & (taken <= new)]
-    fell = len(losses) > 0 and float(losses.mean()) < limits.HELD_OUT_CHANCE * guess
-    return steps >= 3 * new and len(losses) > 0 and not fell and harm.end >= limits.HELD_OUT_LEARNED * guess
+    still = len(losses) > 0 and float(losses.mean()) >= limits.HELD_OUT_CHANCE * guess
+    return still and steps >= 3 * new and harm.end >= limits.HELD_OUT_LEARNED * guess
 
 
 def same_for_all(trace: Trace, harm: Consequence) -> bool:

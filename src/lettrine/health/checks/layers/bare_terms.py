@@ -38,8 +38,8 @@ def _told(words: Mapping[str, str]) -> tuple[str, str]:
         what = f"is {function} of two tensors neither of which depends on a weight that is trained"
         remedy = (
             f"Look at the two arguments of this {function}: one should be what the trained network says, without detach() and "
+            "outside of torch.no_grad(). The wrong one of two variables is the usual cause."
         )
-        remedy += "outside of torch.no_grad(). The wrong one of two variables is the usual cause."
         return what, remedy
     if cut:
         return (

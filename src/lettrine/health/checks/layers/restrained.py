@@ -119,7 +119,8 @@ def uncalled(trace: Trace) -> Iterator[Finding]:
             limit=nan,
             message=f"{listed(list(seen.where))} {'is' if one else 'are'} made with the model and never called, and what "
             f"{'it holds' if one else 'they hold'} is never used; {hardly(course) if little else course.words}.",
-            why="Attention without a table of positions does not know the order of what it is given.",
+            why="What the table is for does not happen: attention without positions, for one, does not know the order of what it "
+            "is given.",
             remedy=f"Call {'it' if one else 'them'} in forward, such as x = self.{seen.where[0]}(x) after the embedding, or take "
             f"{'it' if one else 'them'} out.",
             reference="Vaswani et al. 2017, Attention is all you need, section 3.5",

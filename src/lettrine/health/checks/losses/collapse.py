@@ -31,7 +31,7 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
         still = abs(value - before) <= limits.COLLAPSED_FLAT * abs(value)
         size, name = seen.figure("size"), seen.where[0]
         always = max(apart, last) <= limits.COLLAPSED * size
-        one = last <= limits.COLLAPSED * apart or always
+        one, whole = last <= limits.COLLAPSED * apart or always, size if always else apart
         if not (one and still and abs(value) >= limits.COLLAPSED_LEFT * abs(seen.figure("first"))):
             continue
         yield Finding(
@@ -39,7 +39,7 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
             severity="warning",
             where=seen.where,
             steps=seen.steps,
-            value=last / (size if always else apart),
+            value=last / whole if whole else 0.0,
             limit=limits.COLLAPSED,
             message=f"{name} gives all examples the same vector: two of them lay {number(apart, 2)} apart at first, and "
             f"{number(last, 2)} at step {seen.steps[1]:,}{f', of a length of {number(size, 2)}' if always else ''}, where the "

@@ -169,10 +169,11 @@ def _tokens_of(root: RootCall) -> Tensor | None:
 
 
 def _note_same(seen: _Seen, given: Tensor | None) -> None:
-    """Note whether the tensor, or the one it is a part of, was given at the look before: then it was held on purpose. A loader
-    makes each batch anew.
+    """Note whether the tensor, or one that holds the same values in another shape, was given at the look before: then it was held
+    on purpose. A loader makes each batch anew, and so does a loop that cuts batches out of one large tensor.
     """
-    whole = None if given is None else viewed(given)
+    base = None if given is None else viewed(given)
+    whole = base if given is None or base is None or base.numel() == given.numel() else given
     seen.kept.append(whole is not None and seen.last is not None and seen.last() is whole)
     seen.last = None if whole is None else weakref.ref(whole)
 
