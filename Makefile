@@ -32,17 +32,18 @@ demo: .venv/demo
 	$(BIN)/lettrine train
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --durations 15 --durations-min 5
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15 --durations-min 5
 
 TESTS ?= tests/torch --ignore tests/torch/checkup
 slow: .venv/test
-	LETTRINE_FAST=0 $(BIN)/python -m pytest -n 2 $(TESTS)
+	LETTRINE_FAST=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 VERSIONS ?=
 CUDA_BUILDS ?= no
 MISSING ?= fail
+MATRIX_TESTS ?= tests/torch
 matrix: .venv/test
-	$(BIN)/python scripts/matrix.py $(VERSIONS) --cuda $(CUDA_BUILDS) --missing $(MISSING)
+	$(BIN)/python scripts/matrix.py $(VERSIONS) --cuda $(CUDA_BUILDS) --missing $(MISSING) --tests $(MATRIX_TESTS)
 
 lint: .venv/lint .venv/test
 	$(BIN)/ruff check .
@@ -50,7 +51,7 @@ lint: .venv/lint .venv/test
 	$(BIN)/mypy
 
 frameworks: .venv-frameworks/made
-	.venv-frameworks/bin/python -m pytest -n 2 tests/integrations
+	.venv-frameworks/bin/python -m pytest -n 2 --dist worksteal tests/integrations
 
 cuda: .venv/test
 	$(BIN)/python -m pytest -m cuda tests/torch

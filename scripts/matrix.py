@@ -127,7 +127,7 @@ def installed(python: Path, torch: str, cuda: str) -> str:
 
 def tested(python: Path, tests: list[str]) -> str:
     """Run the tests but the slow ones, print those that fail, and say how it went: "passed" or "FAILED", and the last line."""
-    done = run(python, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests)
+    done = run(python, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests)
     for line in done.stdout.splitlines():
         if line.startswith(("FAILED", "ERROR")):
             print(line, flush=True)
@@ -146,7 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     rows, well = [], True
     for version in wanted(options.versions):
-        print(f"torch {version}: running {' '.join(options.tests)}", flush=True)
+        print(f"torch {version}: running its tests", flush=True)
         name = "torch-" + re.sub(r"[^\w.]+", "-", version).strip("-")
         python, found = made(version, options.to / name, options.cuda)
         result = found if python is None else tested(python, options.tests)
