@@ -233,6 +233,7 @@ LATE_LOOK: Final = 0.4  # of the run: a look after it shows what became of the a
 CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
 CONSTANT_STEP: Final = 20  # least step of the last of them, before targets are called constant
 CONSTANT_ROWS: Final = 256  # examples with one and the same number in one of several losses: it may be 0 for most
+IGNORED_SHARE: Final = 0.02  # of the targets, at least, are ignored, where all others are one class: a class may be numbered so
 CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
 SCALE_FAR: Final = 10.0  # times the usual 1, for inputs or targets; raw pixels have 255, prices thousands
 SCALE_SPENT: Final = 0.5  # of the run, on the way from 0 to the mean of targets; DeepFD 45442843 spends 0.68, its cure 0.08

@@ -8,8 +8,8 @@ rows whose values are trained; "alike": at which all of those rows were one row;
 the answers, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
 the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
 multiplied by. moved: 1 if the rows at two looks differed. "low", "high": the least and the largest number that was added to a
-next value, "rewards" how many were. own: looks at which the next values were told by weights that are trained; "most": the
-largest size of a target at the last look.
+next value, "rewards" how many were, "paid": how many of these are not the commonest of their look. own: looks at
+which the next values were told by weights that are trained; "most": the largest size of a target at the last look.
 
 Values are followed by the memory they lie in, since detaching is not noted. What a target takes from an answer by a function that
 is not linear is no value of a next state: an overlap with the box that was foretold, for example.
@@ -81,6 +81,7 @@ class _Count:
     rewards: int = 0
     low: float = inf
     high: float = -inf
+    paid: int = 0
     own: int = 0
     most: float = nan
 
@@ -126,6 +127,7 @@ class Values:
         count.unmasked += not value.masked
         if value.rewards is not None:
             count.rewards += value.rewards.numel()
+            count.paid += value.rewards.numel() - int(torch.unique(value.rewards, return_counts=True)[1].max())
             count.low, count.high = min(count.low, float(value.rewards.min())), max(count.high, float(value.rewards.max()))
         if rows is None or not readable(rows):
             return
