@@ -128,6 +128,7 @@ TURNED_CHANCE: Final = 0.4  # times these: pictures that go nearly as well with 
 UNTOLD_LOOKS: Final = 3  # at which noise was mixed in by many amounts and the network was told one
 GIVEN_FAR: Final = 10.0  # times the highest rate of the run is the one the optimiser was made with: nobody means that
 GIVEN_MOVES: Final = 0.1  # by which a schedule moves the rate, relative to its lowest
+ACTED_REWARDS: Final = 32  # that a value was trained on: if all of them are 0 or above, they may be costs
 AHEAD_REWARDS: Final = 256  # transitions whose rewards were seen, before anything is said of how far they lie apart
 AHEAD_WORTH: Final = 0.01  # of a reward is left where it is needed, at least; with 0.99 that is so up to 450 steps ahead
 VALUES_REWARDS: Final = 512  # transitions whose rewards were seen, before anything is said of how large values can be
