@@ -131,14 +131,13 @@ def _no_copy(seen: Evidence) -> Finding:
 
 
 def _apart(seen: Evidence) -> float:
-    """How many transitions lie between two rewards that are not the usual one, on average."""
+    """How many transitions lie between two rewards that stand out, on average."""
     return seen.figure("rewards") / seen.figure("paid") if seen.figure("paid") else nan
 
 
 def _worth_ahead(seen: Evidence) -> float:
     """What is left of a reward so far ahead; 1 where it is not known."""
-    known = seen.figure("picked") == seen.figure("looks") and seen.figure("rewards") >= limits.AHEAD_REWARDS
-    worth = seen.figure("discount") ** _apart(seen) if known else nan
+    worth = seen.figure("discount") ** _apart(seen) if seen.figure("rewards") >= limits.AHEAD_REWARDS else nan
     return 1.0 if isnan(worth) else float(worth)
 
 
@@ -148,7 +147,7 @@ def _short_sighted(seen: Evidence) -> Finding:
         seen,
         "info",
         f"The targets of {seen.where[0]} are a reward plus {discount:g} * (value of the next state), and one transition in "
-        f"{number(apart, 2)} brings another reward than the rest: so far ahead it is worth {number(_worth_ahead(seen), 2)} of "
+        f"{number(apart, 2)} brings a reward unlike the rest: so far ahead it is worth {number(_worth_ahead(seen), 2)} of "
         "itself.",
         "A small reward nearby then counts for more than a large one ahead, and the values of most states lie within the "
         "network's errors.",
