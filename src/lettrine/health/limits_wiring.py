@@ -72,6 +72,7 @@ WRAPPED_LITTLE: Final = 0.02  # of the targets are a row's own first token: of l
 REWRITTEN: Final = 2  # looks since which a copy was written and has the values it had at first, while the other part moved
 ROUNDED_SHARE: Final = 0.5  # of the values stay as they are at a step, although they have a gradient: most of it is rounded away
 ROUNDED_STEPS: Final = 3  # steps compared
+STILL_LOOKS: Final = 4  # at steps made by hand that changed no value, or went up the gradient
 STEPLESS_ROUNDS: Final = 32  # calls of the model without a step: more micro-batches are seldom gathered for the first one
 FLEETING: Final = 0.5  # optimisers made for each step, or more: their averages are over two steps at most
 DROPPED: Final = 0.8  # of the values: usual are 0.5, and 0.2 of inputs (Srivastava et al. 2014, section A.4)
