@@ -313,6 +313,7 @@ MAJORITY_ROWS: Final = 128  # examples that got this answer, and
 MAJORITY_LOOKS: Final = 3  # looks in a row; a fresh network answers one class by chance
 MAJORITY_OTHERS: Final = 6  # of them have another label, so that it matters
 MAJORITY_LEFT: Final = 0.75  # of the loss of guessing: a classifier that ranks well is below it, whatever it answers
+MAJORITY_LEFT_SEVERAL: Final = 0.9  # of it, where each example has several rare labels: these are learned later
 JUMP: Final = 6.0  # standard deviations above the losses around: means over 16 labels are near to normal
 JUMP_USUAL: Final = 4.0  # where losses as far as this are as frequent, they are heavy-tailed
 JUMP_STEPS: Final = 100  # losses kept one by one
