@@ -131,6 +131,12 @@ def test_target_constant():
     assert found(seen(replace(one, steps=(0, 9)), loss=sinking), "target-constant") == ()
     assert found(seen(comparison(classes_seen=2), loss=sinking), "target-constant") == ()
     assert found(seen(one, comparison("squared", std=0), loss=sinking), "target-constant") == ()  # a loss of several parts
+    ignored = replace(one, figures={**one.figures, "ignored": 0.14, "ignored_number": 255.0, "seen 0": 1.0})
+    finding = the(seen(ignored, loss=sinking), "target-constant")
+    assert finding.message.startswith("14 % of the targets are 255, the number that the loss ignores, and all others")
+    assert finding.message.endswith("are class 0.")
+    few = replace(ignored, figures={**ignored.figures, "ignored": 0.9 * limits.IGNORED_SHARE})
+    assert "belong to the same class" in the(seen(few, loss=sinking), "target-constant").message
     assert "the target 0.5" in the(seen(comparison("squared", std=0, mean=0.5), loss=sinking), "target-constant").message
 
 

@@ -14,6 +14,7 @@ from lettrine.health.checks import examine
 from lettrine.health.checks.accumulated import in_true_units
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.evidence import Evidence
+from lettrine.health.limits_wiring import MASK_LOOKS
 from lettrine.health.trace import ALIKE, NonFinite, ParameterInfo
 
 
@@ -55,6 +56,17 @@ def test_a_start_far_off_is_laid_at_the_weights_that_were_drawn_large():
         bare = make_trace(loss=loss, parameters=(*PARAMETERS, own), **{"own.std": std})
         assert the(bare, "initial-loss").where == where, std
     assert "torch.empty" in the(bare, "initial-loss").remedy
+
+
+def test_a_start_far_off_is_laid_at_sums_over_neighbours():
+    """A smaller last layer would not help: the next steps make its weights large again, and a graph with hubs has others."""
+    figures = {"looks": 9.0, "nodes": 300.0, "mean": 48.0, "most": 115.0}
+    links = Evidence("neighbour sums", ("conv",), (0, 94), figures)
+    finding = the(make_trace(loss=2.0 + 25.6 * np.exp(-np.arange(200) / 10), evidence=(links,)), "initial-loss")
+    assert finding.message.endswith("in conv, 48 on average and up to 115, and the sums are not divided by that number.")
+    assert finding.remedy.startswith("Divide the sums by the number of neighbours")
+    once = replace(links, figures={**figures, "looks": MASK_LOOKS - 1.0})
+    assert "neighbours" not in the(make_trace(loss=[27.6, *healthy_losses()[1:]], evidence=(once,)), "initial-loss").remedy
 
 
 def test_initial_loss_knows_sums_and_unknown_classes():

@@ -114,3 +114,13 @@ def test_everything_passes_through_one_unit() -> None:
     assert all(
         each.severity == "info" for each in found(make_trace(modules=beside, parameters=given(), loss=LITTLE), "underfitting")
     )
+
+
+@pytest.mark.parametrize(("end", "severity"), [(0.69, "info"), (0.4, None), (0.95, "warning")])
+def test_one_unit_that_some_is_learned_through(end: float, severity: str | None) -> None:
+    """A loss that stays at a good part of that of guessing: noise may be the rest of it."""
+    shapes = {"fc1": (1, 20), "fc2": (20, 1), "fc3": (20, 20), "head": (10, 20)}
+    given = tuple(replace(each, shape=shapes[each.module]) if len(each.shape) > 1 else each for each in PARAMETERS)
+    loss = 2.3 * (end + (1 - end) * np.exp(-np.arange(300) / 8))
+    told = [each.severity for each in found(make_trace(parameters=given, loss=loss), "underfitting") if each.where == ("fc1",)]
+    assert told == ([] if severity is None else [severity])

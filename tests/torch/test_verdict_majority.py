@@ -41,6 +41,22 @@ def test_majority_class(loss, shift, named):
     assert ("majority-class" in [each.id for each in report.findings if each.severity == "warning"]) is named
 
 
+@pytest.mark.parametrize(("shift", "severities"), [(0.0, ["warning"]), (6.0, [])], ids=["nothing to tell", "easy to tell"])
+def test_several_rare_labels(shift, severities):
+    """Eight labels for each example, of which one in 20 says yes."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    y = (torch.rand(2048, 8, generator=generator) < 0.05).float()
+    x = torch.randn(2048, 12, generator=generator)
+    x[:, :8] += shift * y
+    model = nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 8))
+    report = watched(model, batches(x, y, size=64), by_place, steps=500, rate=3e-3)
+    found = [each for each in report.findings if each.id == "majority-class"]
+    assert [each.severity for each in found] == severities
+    for each in found:
+        assert "of the labels say no, and from step" in each.message
+
+
 def masks(shift):
     """Pictures (N, 1, 8, 8) with a bright square of 2 by 2 places, and where it is."""
     generator = torch.Generator().manual_seed(2)

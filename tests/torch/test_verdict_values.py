@@ -76,6 +76,24 @@ def test_targets_as_they_should_be(loss: Loss) -> None:
     assert said(loss) == []
 
 
+@pytest.mark.parametrize(("discount", "told"), [(0.5, True), (0.85, False), (GAMMA, False)])
+def test_a_reward_too_far_ahead(discount: float, told: bool) -> None:
+    """About one transition in 20 brings a reward: 0.5 leaves a millionth of it, 0.85 a twenty-fifth. Costs are small."""
+
+    def loss(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        _, action, reward, following, done = batch
+        with torch.no_grad():
+            target = reward - 0.01 * action + discount * (1 - done) * other(following).max(1).values
+        return functional.mse_loss(taken(model, batch), target)
+
+    found = said(loss, steps=120)
+    assert bool(found) is told
+    if told:
+        assert (found[0].id, found[0].severity) == ("value-target", "info")
+        assert "one transition in 20 brings a reward unlike" in found[0].message
+        assert "a discount of about 0.97" in found[0].remedy
+
+
 def test_values_told_by_the_network_that_is_trained() -> None:
     (found,) = said(lambda model, _, batch: target_first(model, model, batch))
     assert (found.severity, "own values" in found.message) == ("info", True)

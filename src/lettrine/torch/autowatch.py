@@ -37,7 +37,8 @@ from lettrine.torch.watch import watch
 from lettrine.torch.watching.watch import Watch
 
 _NOBODY: Final = (
-    "autowatch saw no model train: was an optimizer made for it? Of a step that is compiled as a whole it sees nothing: give "
+    "autowatch saw no model train: was an optimizer made for it? Where weights are changed by hand, use health.watch(model) and "
+    "its step(). Of a step that is compiled as a whole it sees nothing: give "
     "that model to health.watch, and hand over the losses"
 )
 SEARCHED: Final = 64  # after so many optimiser steps no more models are looked for

@@ -101,9 +101,16 @@ def ordinary(trace: Trace) -> bool:
     """
     seen, bare = loss_seen(trace), bare_term(trace)
     untrained = bare is not None and bare.figure("lone") >= LOST_STEPS  # a part of the loss that no step moves
-    if trace.seen("maximised"):
+    if trace.seen("maximised") or _maximised_by_hand(trace):
         return False
     return (seen is None or seen.words["nature"] in ("", "margin")) and not untrained
+
+
+def _maximised_by_hand(trace: Trace) -> bool:
+    """Whether steps that no optimiser makes go up the gradient of what grows as an error shrinks."""
+    seen = loss_seen(trace)
+    up = any(each.figure("uphill") == each.figure("looks") for each in trace.seen("steps by hand"))
+    return up and seen is not None and seen.figure("upwards") == 1
 
 
 def bare_term(trace: Trace) -> Evidence | None:

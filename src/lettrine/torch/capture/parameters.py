@@ -190,7 +190,8 @@ class ParameterProbe:
         self.all = ParameterGroup(self.captures)
         self._groups = [ParameterGroup(captures) for captures in by_place]
         self._firsts = [ParameterGroup(captures + unheld) for captures in by_place] if unheld else self._groups
-        self.witnesses.choose([[capture.parameter for capture in captures] for captures in by_place])
+        followed = by_place or [self.captures]  # of steps made by hand: all
+        self.witnesses.choose([[capture.parameter for capture in captures] for captures in followed])
 
     def new_infos(self) -> list[ParameterInfo]:
         """The facts about each parameter, if they changed since the last call of this method."""

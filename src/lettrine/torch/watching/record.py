@@ -97,8 +97,9 @@ class Record:
             captured = f". Besides, {ADVICE}" if self._probes.visible.captured else ""
             raise HealthError(
                 "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
-                "steps, and the model that is called, not one compiled from it; a network that is only evaluated cannot be "
-                "judged, and an agent that still fills its memory only once it learns"
+                "steps, or call step() on the watch after each step that is made by hand; give it the model that is called, not "
+                "one compiled from it; a network that is only evaluated cannot be judged, and an agent that still fills its "
+                "memory only once it learns"
                 f"{self._moved_by_another()}{captured}{reason}"
             )
         return trace

@@ -100,6 +100,11 @@ class SampledStep:
             for name, value in (("leftover_gradient", leftover), ("clipped", clipped)):
                 self._stats[name] = fmax(self._stats.get(name, nan), value)
 
+    def made_by_hand(self) -> None:
+        """A step was made without an optimiser; the gradients are still there."""
+        if self._detail:
+            self._stats["leftover_gradient"] = self._probes.parameters.witnesses.leftover(0)
+
     def after(self, place: int, optimiser: Optimizer) -> bool:
         """An optimiser has stepped. Returns whether all have, so that the step is over."""
         if step_skipped(optimiser):

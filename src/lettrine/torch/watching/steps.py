@@ -20,6 +20,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.losses import FULL
 from lettrine.torch.fast.counting import step_counter
 from lettrine.torch.fast.in_place import StepsInPlace
+from lettrine.torch.watching.by_hand import ByHand
 from lettrine.torch.watching.probes import Probes
 from lettrine.torch.watching.sampled import SampledStep
 from lettrine.torch.watching.successors import Successors
@@ -58,6 +59,7 @@ class Steps:
         self.in_place = StepsInPlace(tensors, self.counter, guard, before, paused)
         self.now = SampledStep(probes, recorder, self.in_place, scaler, alone=alone)
         self.last = LastSampled(recorder, probes.losses)
+        self._by_hand = ByHand(probes)
         self.successors = Successors(self._optimisers, self.counter, partial(guard, self._succeed))
 
     def begin_at(self, step: int) -> None:
@@ -115,6 +117,8 @@ class Steps:
                 hook = after_closure(before)
                 self._before_handles.append(optimiser.register_step_pre_hook(hook if self._visible.step_seen else untraced(hook)))
         self.counter.counting = self.counter.noting = False
+        if not self._optimisers:
+            self._guard(self._by_hand.begin)
         self.now.begin(self.counter.step)
         if self._recorder.schedule.every == 1:
             self.counter.noting = self.now.without_python(self.counter.step)
@@ -189,6 +193,9 @@ class Steps:
         if not self._optimisers:
             self._visible.see_step()
         if self.now.listened:
+            if not self._optimisers:
+                self._guard(self._by_hand.end, self.counter.step)
+                self.now.made_by_hand()
             self._probes.parameters.all.take_after()
             self.end_pass()
         else:
@@ -255,5 +262,6 @@ class Steps:
         self._probes.losses.note(self.counter.losses())
         self._probes.losses.drain()
         self._probes.looker.finish()
-        if (others := self.successors.evidence()) is not None:
-            self._recorder.note_evidence(others)
+        for told in (self.successors.evidence(), self._by_hand.evidence()):
+            if told is not None:
+                self._recorder.note_evidence(told)

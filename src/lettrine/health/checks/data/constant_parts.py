@@ -1,11 +1,11 @@
-"""One of several losses whose targets are one and the same number: reported as "target-constant"."""
+"""Numbers that are all the same in one of several losses, and one class that is left: reported as "target-constant"."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from lettrine.health import limits
-from lettrine.health.checks.reading import number
+from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import loss_seen
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -49,3 +49,27 @@ def _same(each: Evidence) -> bool:
 
 def _differ(each: Evidence) -> bool:
     return each.figure("given") == 1 and (each.figure("std") > 0 or each.figure("classes_seen") > 1)
+
+
+def others_ignored(each: Evidence) -> Finding:
+    """One class is left because the loss ignores what the others are numbered with."""
+    number_of, kept = int(each.figure("ignored_number")), _one_class(each)
+    return Finding(
+        id="target-constant",
+        severity="warning",
+        where=each.where[:1],
+        steps=each.steps,
+        value=1.0,
+        limit=2.0,
+        message=f"{share(each.figure('ignored'))} of the targets are {number_of}, the number that the loss ignores, and all "
+        f"others, up to step {each.steps[1]:,}, are {kept}.",
+        why=f"Where nothing but {kept} counts, answering it always has a loss of 0: no other class is ever taught.",
+        remedy=f"See how labels are numbered: if {number_of} stands for a class (masks of 0 and 255, or 1 taken from labels that "
+        "begin at 0), give the classes the numbers 0, 1, ... and the loss an ignore_index that none of them has.",
+        reference="torch.nn.CrossEntropyLoss: ignore_index",
+    )
+
+
+def _one_class(each: Evidence) -> str:
+    """The only class that is left."""
+    return next((f"class {name.removeprefix('seen ')}" for name in each.figures if name.startswith("seen ")), "one class")

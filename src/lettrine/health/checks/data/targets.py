@@ -10,7 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.comparing import compared, operations_of, two_labels
 from lettrine.health.checks.consequence import Consequence, consequence
-from lettrine.health.checks.data.constant_parts import constant_parts
+from lettrine.health.checks.data.constant_parts import constant_parts, others_ignored
 from lettrine.health.checks.data.paths import impossible_paths
 from lettrine.health.checks.data.positives import no_positives
 from lettrine.health.checks.data.reachable import hinges, reals
@@ -198,6 +198,9 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
     if not (given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
         return
     classes = each.figure("classes_seen") == 1
+    if classes and each.figure("ignored") >= limits.IGNORED_SHARE:
+        yield others_ignored(each)
+        return
     what = "belong to the same class" if classes else f"have the target {number(each.figure('mean'), 4)}"
     yield Finding(
         id="target-constant",

@@ -9,6 +9,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.layers.still import (
+    by_hand,
     compiled_elsewhere,
     fixed_copies,
     frozen_pairs,
@@ -161,9 +162,10 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
         steps while others do; adapters of low rank are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a
         low precision stay as they are at a step; a copy of another part was written at {REWRITTEN} looks or more, each time with
         the values that it had. Or: the step is compiled, and no weight changes in
-        {STEPLESS_ROUNDS} steps.
+        {STEPLESS_ROUNDS} steps. Without an optimiser: no value changes in {STILL_LOOKS} steps with a gradient.
     """
     yield from no_step(trace)
+    yield from by_hand(trace)
     if all(info.optimised is None for info in trace.parameters) or not trace.parameter_stats:
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     mask = usable(trace)

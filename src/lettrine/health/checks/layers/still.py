@@ -61,6 +61,30 @@ def no_step(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def by_hand(trace: Trace) -> Iterator[Finding]:
+    """Steps without an optimiser that change nothing, although there are gradients."""
+    for seen in trace.seen("steps by hand"):
+        looks = int(seen.figure("looks"))
+        if seen.figure("moved") or looks < limits.STILL_LOOKS:
+            continue
+        yield Finding(
+            id="never-moved",
+            severity="critical",
+            where=seen.where,
+            steps=seen.steps,
+            value=float(looks),
+            limit=float(limits.STILL_LOOKS),
+            message=f"{listed(seen.where)} {plural(seen.where, 'has', 'have')} the same values after each of {looks} steps "
+            f"looked at, up to step {seen.steps[1]:,}, although {plural(seen.where, 'it has', 'they have')} a gradient. No "
+            "optimizer is known.",
+            why="Gradients are computed, and nothing changes the weights by them.",
+            remedy="Change them in place: with torch.no_grad(): for p in model.parameters(): p -= rate * p.grad. A line "
+            "p = p - rate * p.grad makes a new tensor of that name, and leaves the model's own as it was. Or build an optimizer "
+            "and give it to health.watch.",
+            reference="torch.no_grad; torch.optim: taking an optimization step",
+        )
+
+
 def compiled_elsewhere(trace: Trace) -> Iterator[Finding]:
     """A compiled step that trains something else than what is watched, or nothing: all weights are the same at each step seen."""
     held = [info.name for info in trace.parameters if info.trainable and info.optimised and info.name in trace.parameter_stats]

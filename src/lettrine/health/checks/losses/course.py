@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, first_loss, steps_until
+from lettrine.health.checks.layers.summed import DIVIDE, summed
 from lettrine.health.checks.losses.blank import blank_rows
 from lettrine.health.checks.losses.collapse import collapsed, same_places
 from lettrine.health.checks.losses.harder import little_by_little
@@ -66,8 +67,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     if not isfinite(value):
         raise Skip("not run", "the first loss was not finite")
     unit, batch = expected / log(classes), trace.facts.batch_size  # 1 for the mean over a batch
-    summed = loss_seen(trace) is None and trace.facts.notes.get("reduction") != "mean" and batch > 1
-    if summed and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
+    added_up = loss_seen(trace) is None and trace.facts.notes.get("reduction") != "mean" and batch > 1
+    if added_up and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
         return
     limit = expected + limits.INITIAL_LOSS_EXCESS * unit
     if value <= limit:
@@ -84,9 +85,9 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         and not drawn_large(trace, weight)
     )
     loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
-    inner = drawn_before(trace, weight)
-    if inner:
-        remedy = drawn_anew(inner)
+    inner, sums = drawn_before(trace, weight), summed(trace)
+    if inner or sums:
+        remedy = drawn_anew(inner) if inner else DIVIDE
     elif limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and last is not None and _is_one_layer(trace, last.name):
         remedy = (
             f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
@@ -105,7 +106,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
             f"The loss starts at {number(value, 3)}, where guessing evenly among {classes} classes gives "
             f"ln {classes} = {number(expected, 3)}"
             + (f", and takes {back:,.0f} steps to get there" if isfinite(back) else "")
-            + (f": {spreads(trace, inner)}." if inner else ".")
+            + (f": {spreads(trace, inner)}." if inner else f". {sums}." if sums else ".")
         ),
         why="The untrained network is confidently wrong, and the first steps only shrink "
         + ("these weights." if inner else "its last layer."),

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.endless import endless
-from lettrine.health.checks.reading import number, share
-from lettrine.health.checks.reference import looked_at, loss_seen, trained_values
+from lettrine.health.checks.reading import listed, number, plural, share
+from lettrine.health.checks.reference import looked_at, loss_seen, ordinary, trained_values
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import LABELS_NEAR, VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
+from lettrine.health.limits_wiring import LABELS_NEAR, STILL_LOOKS, VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
 from lettrine.health.trace import Trace
 
 _REMEDIES: Final = {
@@ -45,13 +46,21 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
         beside the log-volume in its loss. Whether a cross-entropy or divergence is given targets as its input, and the model's
         answers as its target, and whether one written by hand counts nothing where the label is 0. Of a loss below 0, whether it
         has a lowest value.
+        Without an optimiser: whether the weights move along the gradient, and the loss rises.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
         square of its codes came below {VOLUME_VANISHED:g}. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
         values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where one optimiser trains against no judge.
     """
     seen = loss_seen(trace)
     rising = _upwards(seen) if seen is not None and seen.figure("upwards") == 1 else ()
-    yield from [*_exchanged(trace), *_yes_alone(trace), *_measures(trace), *_shrinking(trace), *rising] or endless(trace)
+    yield from [
+        *_exchanged(trace),
+        *_yes_alone(trace),
+        *_measures(trace),
+        *_shrinking(trace),
+        *_uphill(trace),
+        *rising,
+    ] or endless(trace)
     looked_at(trace)
 
 
@@ -76,6 +85,29 @@ def _upwards(seen: Evidence) -> Iterator[Finding]:
         remedy="Take the minus before the loss away." if negated else "Build the optimizer without maximize=True.",
         reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
     )
+
+
+def _uphill(trace: Trace) -> Iterator[Finding]:
+    """Steps made by hand along the gradient, of a loss that should fall and rises."""
+    course = consequence(trace)
+    for seen in trace.seen("steps by hand"):
+        looks = int(seen.figure("looks"))
+        worse = ordinary(trace) and course.kind in ("rises", "not finite", "flat")
+        if not worse or looks < STILL_LOOKS or seen.figure("uphill") < looks:
+            continue
+        yield Finding(
+            id="wrong-direction",
+            severity="critical",
+            where=seen.where,
+            steps=seen.steps,
+            value=float(looks),
+            limit=float(STILL_LOOKS),
+            message=f"At each of {looks} steps looked at, up to step {seen.steps[1]:,}, {listed(seen.where)} "
+            f"{plural(seen.where, 'was', 'were')} moved along the gradient, by no optimizer that is known, and {course.words}.",
+            why="The gradient points to where the loss grows. Each step goes there.",
+            remedy="Subtract it: with torch.no_grad(): p -= rate * p.grad. If the loss is to grow, take its negative.",
+            reference="torch.optim: taking an optimization step",
+        )
 
 
 def _exchanged(trace: Trace) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -32,11 +33,12 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace)
     rare = seen.figure("most") >= limits.MAJORITY_SHARE and seen.figure("others") >= limits.MAJORITY_OTHERS
     long = seen.figure("rows") >= limits.MAJORITY_ROWS and seen.figure("looks") >= limits.MAJORITY_LOOKS
-    hardly = course.end >= limits.MAJORITY_LEFT * course.reference.value
+    several = seen.figure("several") == 1
+    hardly = course.end >= (limits.MAJORITY_LEFT_SEVERAL if several else limits.MAJORITY_LEFT) * course.reference.value
     little = course.kind in ("learns", "guessing") and course.end >= limits.PLATEAU_HIGH * course.reference.value
     if not (rare and long and little):
         return
-    answer, most = int(seen.figure("answer")), seen.figure("most")
+    most = seen.figure("most")
     times = number(most / (1 - most), 2)
     yield Finding(
         id="majority-class",
@@ -45,13 +47,30 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
         steps=seen.steps,
         value=most,
         limit=limits.MAJORITY_SHARE,
-        message=f"{share(most)} of the labels are class {answer}, and from step {seen.steps[0]:,} on it is the answer to all "
-        f"{int(seen.figure('rows')):,} examples looked at, also to the {int(seen.figure('others'))} of another class; "
-        f"the loss, {number(course.end, 3)} at step {course.steps[1]:,}, is not far below guessing "
+        message=(_of_labels(seen) if several else _of_classes(seen))
+        + f"; the loss, {number(course.end, 3)} at step {course.steps[1]:,}, is not far below guessing "
         f"({number(course.reference.value, 3)}).",
         why="Where one class is so frequent, answering it always costs little, and few examples show what the others are.",
         remedy=f"Weight what is rare, up to about {times} times (weight= of cross_entropy, pos_weight= of "
         "binary_cross_entropy_with_logits), or draw it more often (WeightedRandomSampler), and judge by recall or average "
         "precision, not by accuracy; or choose a threshold below one half.",
         reference="He & Garcia 2009, Learning from imbalanced data",
+    )
+
+
+def _of_classes(seen: Evidence) -> str:
+    return (
+        f"{share(seen.figure('most'))} of the labels are class {int(seen.figure('answer'))}, and from step {seen.steps[0]:,} on "
+        f"it is the answer to all {int(seen.figure('rows')):,} examples looked at, also to the {int(seen.figure('others'))} of "
+        "another class"
+    )
+
+
+def _of_labels(seen: Evidence) -> str:
+    """Of examples that have several labels each."""
+    answer, other = ("yes", "no") if seen.figure("answer") else ("no", "yes")
+    return (
+        f"{share(seen.figure('most'))} of the labels say {answer}, and from step {seen.steps[0]:,} on {answer} is the answer for "
+        f"each label of all examples looked at, also for the {int(seen.figure('others'))} of {int(seen.figure('rows')):,} that "
+        f"say {other}"
     )

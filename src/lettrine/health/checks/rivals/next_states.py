@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isnan, nan
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number
@@ -33,6 +34,8 @@ def next_states(trace: Trace) -> Iterator[Finding]:
             yield _no_ends(seen)
         elif seen.figure("own") == seen.figure("picked") == looks:
             yield _no_copy(seen)
+        if _worth_ahead(seen) < limits.AHEAD_WORTH:
+            yield _short_sighted(seen)
 
 
 def _same_state(seen: Evidence) -> Finding:
@@ -124,6 +127,32 @@ def _no_copy(seen: Evidence) -> Finding:
         "What is trained moves its own targets. Small networks often learn so, more slowly; in others the values run away.",
         "If it does not learn: take next values from a copy that is filled every few hundred steps: "
         "target.load_state_dict(net.state_dict()).",
+    )
+
+
+def _apart(seen: Evidence) -> float:
+    """How many transitions lie between two rewards that stand out, on average."""
+    return seen.figure("rewards") / seen.figure("paid") if seen.figure("paid") else nan
+
+
+def _worth_ahead(seen: Evidence) -> float:
+    """What is left of a reward so far ahead; 1 where it is not known."""
+    worth = seen.figure("discount") ** _apart(seen) if seen.figure("rewards") >= limits.AHEAD_REWARDS else nan
+    return 1.0 if isnan(worth) else float(worth)
+
+
+def _short_sighted(seen: Evidence) -> Finding:
+    discount, apart = seen.figure("discount"), _apart(seen)
+    return _finding(
+        seen,
+        "info",
+        f"The targets of {seen.where[0]} are a reward plus {discount:g} * (value of the next state), and one transition in "
+        f"{number(apart, 2)} brings a reward unlike the rest: so far ahead it is worth {number(_worth_ahead(seen), 2)} of "
+        "itself.",
+        "A small reward nearby then counts for more than a large one ahead, and the values of most states lie within the "
+        "network's errors.",
+        f"If what is done now is to serve a reward {number(apart, 2)} steps ahead, take a discount of about "
+        f"{1 - 1 / (2 * apart):.2g}: it leaves more than half of it.",
     )
 
 

@@ -8,6 +8,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import listed, number
 from lettrine.health.checks.reference import looked_at
 from lettrine.health.checks.registry import check
+from lettrine.health.checks.rivals.actors import downhill
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -15,13 +16,14 @@ from lettrine.health.trace import Trace
 
 @check("policy-loss")
 def policy_loss(trace: Trace) -> Iterator[Finding]:
-    """The loss of a policy that trains a value too, or whose clip holds no step back.
+    """The loss of a policy that trains a value too, whose clip holds no step back, or that lowers the value of its actions.
 
     Measured: Whether what weights the log-probabilities of drawn actions has a graph to parameters; which of the clipped and the
         free ratio of probabilities the loss keeps; whether the ratio stays 1 while the probabilities change; whether the returns
-        of an episode are sums of the rewards before a step.
+        of an episode are sums of the rewards before a step; which way the steps of an actor move the value that a critic gives
+        to its actions.
     Formula: loss = -mean(log_prob * advantage), with the advantage a constant. Clipped: -mean(min(ratio * advantage,
-        clip(ratio) * advantage)).
+        clip(ratio) * advantage)). With a critic: -mean(critic(state, actor(state))).
     """
     for seen in trace.seen("trained weights"):
         if seen.figure("looks") >= max(limits.WEIGHTS_LOOKS, seen.figure("drawn") / 2):
@@ -29,6 +31,7 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
     yield from _unclipped(trace)
     yield from _never_old(trace)
     yield from _forwards(trace)
+    yield from downhill(trace)
     looked_at(trace)
 
 

@@ -23,7 +23,8 @@ def value_target(trace: Trace) -> Iterator[Finding]:
         are trained; and whether the trained value is that of the action taken, or the largest.
     Formula: target = reward + gamma * (1 - done) * value(next state), without a graph. A mask that keeps
         {ENDS_KEPT:.0%} of the next states or less is turned round. Without a mask, and with one positive reward in all of
-        {ONE_REWARD} transitions or more, every value tends to reward / (1 - gamma).
+        {ONE_REWARD} transitions or more, every value tends to reward / (1 - gamma). A remark: gamma ** (transitions for each
+        unusual reward) < {AHEAD_WORTH:g}.
     """
     yield from _chased(trace)
     yield from _ends(trace)

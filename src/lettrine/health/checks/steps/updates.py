@@ -265,7 +265,9 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
     )
     never = (
         "Each step then follows the sum of all gradients so far, which grows and is out of date.",
-        "Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
+        "Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step)."
+        if any(info.optimised is not None for info in trace.parameters)
+        else "Call model.zero_grad() after each step that you make by hand.",
     )
     why, remedy = now_and_then if value < 1 else never
     yield Finding(

@@ -11,7 +11,7 @@ from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.layers.restrained import hardly
 from lettrine.health.checks.reading import enough_losses, finite_curve, listed, number, standard_error, usable
-from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
+from lettrine.health.checks.reference import NEED_NOT_FALL, classes_of, ordinary
 from lettrine.health.checks.registry import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.trace import ModuleInfo, Trace
@@ -19,6 +19,7 @@ from lettrine.health.trace import ModuleInfo, Trace
 _BENDS = ("activation", "recurrent", "attention", "embedding")
 _PASSING = ("dropout", "norm")
 _PASSED = (*_PASSING, "activation")
+_TWO = 2  # classes
 
 
 def linear_stack(trace: Trace) -> Iterator[Finding]:
@@ -64,20 +65,24 @@ def squeezed(trace: Trace) -> Iterator[Finding]:
         return
     pairs = [(layer.name, shapes[layer.name], shapes[after.name]) for layer, after in pairwise(layers)]
     narrow = [name for name, own, after in pairs if own[0] == after[1] == 1 < min(own[1], after[0])]
-    # What is to be given back through one number is asked for on purpose.
-    again = bool(layers) and shapes[layers[0].name][1] == shapes[layers[-1].name][0]
+    # What is to be given back through one number is asked for on purpose; two classes may follow from two inputs by accident.
+    again = bool(layers) and shapes[layers[0].name][1] == shapes[layers[-1].name][0] and classes_of(trace) != _TWO
     harm = consequence(trace)
-    if not narrow or again or harm.well or not (harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value):
+    hardly_any = harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value
+    long = harm.steps[1] - harm.steps[0] >= limits.PLATEAU_STEPS
+    little = hardly_any or (long and harm.end >= limits.PLATEAU_HIGH * harm.reference.value)  # noise may be the rest of it
+    if not narrow or again or harm.well or not little:
         return
+    ends = f"the loss ends at {number(harm.end, 3)}, where {harm.reference.words} gives {number(harm.reference.value, 3)}"
     yield Finding(
         id="underfitting",
-        severity="warning",
+        severity="warning" if hardly_any else "info",
         where=tuple(narrow),
         steps=harm.steps,
         value=1.0,
         limit=1.0,
         message=f"{listed(narrow)} {'has' if len(narrow) == 1 else 'have'} one unit, and all that the layers after it see of an "
-        f"example is that one number; {hardly(harm)}.",
+        f"example is that one number; {hardly(harm) if hardly_any else ends}.",
         why="However wide the layers after it are, the network can only be a function of one weighted sum of its inputs; behind "
         "a ReLU it is a constant for all examples on the wrong side of it.",
         remedy=f"Give {listed(narrow)} more units, such as {_usual_width(shapes, narrow)}.",

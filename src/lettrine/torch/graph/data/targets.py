@@ -17,13 +17,13 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     "most_std": standard deviation of the others; "most_left": mean squared error at those, at the last look, by its square;
     "gain": mean squared error of answering each example with the mean of the answers, minus that of the answers themselves,
     in units of the targets' variance, over the looks after warm-up; "gain_error": its standard error.
-    Targets that are classes: "classes" (of the prediction), "classes_seen"; "seen 0", "seen 1", …: those; "pure": share of
-    looks with a single class; "largest": mean share of a batch's commonest class; "scatter": how much more the classes of
-    batches differ than those of shuffled batches (1 is usual); "ignored": share of targets that are left out; "all_ignored":
-    share of looks where all are left out; "single": share of looks with one target per example. The prediction: "sum_off":
-    looks whose rows do not sum to 1 along the classes although there was a softmax; "ones": looks with all values 1; "axis":
-    axis of the softmax; "zeros": share of zeros; "never": share of its units that were 0 in all examples; "above": looks with a
-    value above 0; "between": looks with all values between 0 and 1.
+    Targets that are classes: "classes" (of the prediction), "classes_seen"; "seen 0", "seen 1", …: those; "pure": share of looks
+    with a single class; "largest": mean share of a batch's commonest class; "scatter": how much more the classes of batches
+    differ than those of shuffled batches (1 is usual); "ignored": share of targets that are left out, and "ignored_number": what
+    these are; "all_ignored": share of looks where all are left out; "single": share of looks with one target per example. The
+    prediction: "sum_off": looks whose rows do not sum to 1 along the classes although there was a softmax; "ones": looks with all
+    values 1; "axis": axis of the softmax; "zeros": share of zeros; "never": share of its units that were 0 in all examples;
+    "above": looks with a value above 0; "between": looks with all values between 0 and 1.
 """
 
 from __future__ import annotations
@@ -231,9 +231,11 @@ def _of_most(pooled: Array, answers: Array, asked: Array) -> dict[str, float]:
 
 def _take_classes(sums: _Sums, each: Comparison) -> None:
     labels = _sample(each.target).astype(np.int64)
-    ignored = labels == int(each.call.kwargs.get("ignore_index", -100))
+    left_out = int(each.call.kwargs.get("ignore_index", -100))
+    ignored = labels == left_out
     sums.add("rows", len(each.target) if each.target.ndim else 1)
     sums.add("ignored", float(ignored.mean()))
+    sums.add("ignored_number", left_out)
     sums.add("all_ignored", bool(ignored.all()))
     if not ignored.all():
         sums.classes.append(_counts(labels[~ignored]))

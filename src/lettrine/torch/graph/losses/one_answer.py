@@ -1,7 +1,8 @@
 """Evidence "one answer": a classifier that answered one class to every example, at all of the last looks.
 
 where: the head. figures: "looks" and "rows" since another class was last answered; "others": rows of them with another label;
-"most": share of the most frequent label in all rows seen; "steps": from the first of these looks to the last.
+"most": share of the most frequent label in all rows seen; "several": 1 where each example has several labels of yes or no, each
+counted as a row; "steps": from the first of these looks to the last.
 
 Read only where one comparison is the whole loss and its classes have no weights: a user who sets weights knows that they differ.
 """
@@ -20,6 +21,7 @@ from lettrine.torch.graph.losses.comparisons import Comparison, comparisons
 
 _WEIGHTS = ("weight", "pos_weight")
 _PLACES = 2**15  # of the pictures of a batch
+_TABLE = 2  # dimensions of a row of labels for each example
 
 
 @dataclass
@@ -40,6 +42,7 @@ class OneAnswer:
         self._labels: dict[int, int] = {}
         self._seen = _Seen()
         self._where = ""
+        self._several = False
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -47,6 +50,7 @@ class OneAnswer:
             pair = _classes(each)
             if pair is None:
                 continue
+            self._several = each.prediction.ndim == each.target.ndim == _TABLE and each.prediction.shape[1] > 1
             answers, labels = pair
             self._where = each.head.place
             for label, count in Counter(labels.tolist()).items():
@@ -72,13 +76,14 @@ class OneAnswer:
         if seen.looks and seen.answer == max(self._labels, key=lambda label: self._labels[label]):
             most = self._labels[seen.answer] / sum(self._labels.values())
             figures = {"looks": seen.looks, "rows": seen.rows, "others": seen.others, "most": most, "answer": seen.answer}
+            figures["several"] = self._several
             told = {name: float(value) for name, value in figures.items()} | {"steps": float(seen.last - seen.first)}
             yield Evidence("one answer", (self._where,), (seen.first, seen.last), told)
 
 
 def _classes(each: Comparison) -> tuple[Tensor, Tensor] | None:
-    """The classes answered and the labels, (N,) each; None where it does not choose between classes, one for each row or for each
-    place of a picture.
+    """The classes answered and the labels, (N,) each; None where it does not choose between classes, one for each row, each
+    place of a picture, or each label of a row.
     """
     given, target = each.prediction.detach(), each.target.detach()
     if not (each.alone and each.given) or any(each.call.kwargs.get(name) is not None for name in _WEIGHTS):
@@ -93,7 +98,8 @@ def _classes(each: Comparison) -> tuple[Tensor, Tensor] | None:
         answers, labels = given.argmax(1).reshape(-1)[:_PLACES], target.reshape(-1)[:_PLACES]
         kept = (labels >= 0) & (labels < given.shape[1])
         return (answers[kept], labels[kept]) if bool(kept.any()) else None
-    if pictures and given.shape == target.shape:
+    several = given.ndim == 2 and given.shape[1] > 1  # labels of one example, yes or no each
+    if (pictures or several) and given.shape == target.shape:
         given, target = given.reshape(-1)[:_PLACES], target.reshape(-1)[:_PLACES]
     single = given.numel() == target.numel() == len(given) if given.ndim else False
     if each.expects in ("logits", "probabilities") and single:

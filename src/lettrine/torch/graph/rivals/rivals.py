@@ -5,7 +5,8 @@ where: the judge, the generator. figures: "looks" at steps of the judge's optimi
 "judge_made", "judge_real" (at steps of the judge) and "maker": 1 if a lower score makes the loss smaller at all of them, -1 if a
 higher one does, 0 if this is not known or differs.
 
-An output counts as generated if it was given by one watched module and handed on to another one, detached or not. The way is
+An output counts as generated if it was given by one watched module and handed on to another one, detached or not, alone or
+beside others in one tensor. The way is
 followed from the loss through operations that only rise or only fall, and through losses whose targets are all alike. Left out:
 a loss after which both are stepped.
 """
@@ -24,10 +25,11 @@ from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.directions import rises_with
 from lettrine.torch.graph.losses.written import inputs_of
-from lettrine.torch.graph.memory import memory
+from lettrine.torch.graph.memory import memory, tensors_within
 from lettrine.torch.graph.reading import Node, operation
 
 _LABELLED: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
+_JOINING: Final = frozenset("cat concat concatenate hstack".split())  # noqa: SIM905
 _RISING: Final = ("Sigmoid", "Softplus", "LogSigmoid", "Tanh")
 _HALF: Final = 0.5  # between the labels of made and real
 _MOST: Final = 100  # operations followed
@@ -73,11 +75,14 @@ class Rivals:
         self._modules.update((root.name, root.module) for root in look.roots)
         self._given += [(root.name, each) for root in look.roots for each in root.outputs if readable(each)]
         signs = _signs(look.loss, look.outside, look.turned)
+        joined = _joined(look.outside)
         for root in look.roots:
             graphs = [each for each in root.inputs if readable(each) and each.requires_grad]
-            self._asked |= {name for each in graphs for name in self._makers(each) if name != root.name}
+            self._asked |= {name for each in graphs for name in self._makers(each, joined) if name != root.name}
             if sign := next((signs[each.grad_fn] for each in root.outputs if each.grad_fn in signs), 0.0):
-                makers = [name for each in root.inputs if readable(each) for name in self._makers(each) if name != root.name]
+                makers = [
+                    name for each in root.inputs if readable(each) for name in self._makers(each, joined) if name != root.name
+                ]
                 self._passes.append(_Pass(root.name, makers[0] if makers else "", sign))
         return ()
 
@@ -116,9 +121,21 @@ class Rivals:
                 self._found.setdefault((each.judge, maker), {}).setdefault(what, []).append(each.sign)
         self._passes, self._stepped, self._asked = [], False, set()
 
-    def _makers(self, given: Tensor) -> list[str]:
+    def _makers(self, given: Tensor, joined: Mapping[int, list[int]]) -> list[str]:
         place = memory(given)
-        return [name for name, each in self._given if memory(each) == place]
+        places = {place, *joined.get(place, ())}
+        return [name for name, each in self._given if memory(each) in places]
+
+
+def _joined(calls: Iterable[FunctionCall]) -> Mapping[int, list[int]]:
+    """By memory: what was put side by side, row by row, such as states and actions."""
+    found: dict[int, list[int]] = {}
+    for call in calls:
+        whole = call.result
+        if call.name in _JOINING and isinstance(whole, Tensor) and readable(whole):
+            parts = [each for each in tensors_within(call.args) if readable(each) and each.shape[:1] == whole.shape[:1]]
+            found[memory(whole)] = [memory(each) for each in parts]
+    return found
 
 
 def _alike(signs: list[float]) -> float:

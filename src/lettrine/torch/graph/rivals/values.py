@@ -8,8 +8,9 @@ rows whose values are trained; "alike": at which all of those rows were one row;
 the answers, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
 the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
 multiplied by. moved: 1 if the rows at two looks differed. "low", "high": the least and the largest number that was added to a
-next value, "rewards" how many were. own: looks at which the next values were told by weights that are trained; "most": the
-largest size of a target at the last look.
+next value, "rewards" how many were, "paid": how many of these lie at least half as far from the commonest number as the farthest
+one does. own: looks at which the next values were told by weights that are trained; "most": the largest size of a target at the
+last look.
 
 Values are followed by the memory they lie in, since detaching is not noted. What a target takes from an answer by a function that
 is not linear is no value of a next state: an overlap with the box that was foretold, for example.
@@ -18,7 +19,7 @@ is not linear is no value of a next state: an overlap with the box that was fore
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, isnan, nan
 from typing import Final
 
@@ -48,6 +49,7 @@ _MOVING: Final = frozenset("roll flip cat concat concatenate hstack stack pad".s
 """Rows come to other places, as where the next value of an episode is that of the row below."""
 _BACK: Final = 8  # calls followed from a loss to the network
 _DISCOUNTS: Final = (0.5, 1.0)  # no discount is lower; 1 is none
+_ADDED: Final = 1_024  # rewards kept of each look
 _ROWS: Final = 4  # of a batch: fewer may be alike by chance
 
 
@@ -83,6 +85,7 @@ class _Count:
     high: float = -inf
     own: int = 0
     most: float = nan
+    added: list[Tensor] = field(default_factory=list)
 
 
 @reader
@@ -126,6 +129,7 @@ class Values:
         count.unmasked += not value.masked
         if value.rewards is not None:
             count.rewards += value.rewards.numel()
+            count.added.append(value.rewards.detach().reshape(-1)[:_ADDED].cpu())
             count.low, count.high = min(count.low, float(value.rewards.min())), max(count.high, float(value.rewards.max()))
         if rows is None or not readable(rows):
             return
@@ -139,8 +143,18 @@ class Values:
     def finish(self) -> Iterator[Evidence]:
         """The counts of each network."""
         for name, count in self._counts.items():
-            figures = {key: float(value) for key, value in vars(count).items()}
+            figures = {key: float(value) for key, value in vars(count).items() if key != "added"}
+            figures["paid"] = float(_paid(count.added))
             yield Evidence("values", (name,), (0, self._last), {**figures, "discount": self._discount})
+
+
+def _paid(added: list[Tensor]) -> int:
+    """How many rewards stand out: small costs of each step do not."""
+    if not added:
+        return 0
+    rewards = torch.cat(added).double()
+    apart = (rewards - rewards.mode().values).abs()
+    return int((apart >= apart.max() / 2).sum()) if bool(apart.max() > 0) else 0
 
 
 def _followed(look: Look) -> dict[int, _Value]:

@@ -1,0 +1,86 @@
+"""An actor and a critic on a line: towards higher values, and towards lower ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import adam, checked
+
+from lettrine import health
+from lettrine.health.findings import Report
+
+REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "below 0": lambda far: -far,
+    "of both signs": lambda far: 1 - far,
+    "costs": lambda far: far,
+}
+
+
+class Critic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, state: Tensor, action: Tensor | None = None) -> Tensor:
+        return self.layers(state if action is None else torch.cat([state, action], 1)).squeeze(-1)
+
+
+def value(critic: nn.Module, state: Tensor, action: Tensor, form: str) -> Tensor:
+    return critic(state, action) if form == "apart" else critic(torch.cat([state, action], 1))
+
+
+def trained(sign: float, reward: str, form: str) -> Report:
+    """A point (place, speed) is pushed by an action from -1 to 1."""
+    torch.manual_seed(0)
+    model, target = (
+        nn.ModuleDict({"actor": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh()), "critic": Critic()})
+        for _ in range(2)
+    )
+    target.load_state_dict(model.state_dict())
+    actor, critic = model["actor"], model["critic"]
+    steps_actor, steps_critic = adam(actor, 1e-3), adam(critic, 2e-3)
+    with health.watch(model, [steps_actor, steps_critic]) as watch:
+        for _ in range(60):
+            state, action = 2 * torch.rand(32, 2) - 1, 2 * torch.rand(32, 1) - 1
+            speed = state[:, 1:] + 0.2 * action
+            following, done = torch.cat([state[:, :1] + speed, speed], 1), (torch.rand(32) < 0.05).float()
+            with torch.no_grad():
+                ahead = value(target["critic"], following, target["actor"](following), form)
+                wanted = REWARDS[reward](following[:, 0].abs()) + 0.95 * (1 - done) * ahead
+            loss = functional.mse_loss(value(critic, state, action, form), wanted)
+            steps_critic.zero_grad()
+            loss.backward()
+            steps_critic.step()
+            aim = sign * value(critic, state, actor(state), form).mean()
+            steps_actor.zero_grad()
+            aim.backward()
+            steps_actor.step()
+            watch.loss(loss)
+            with torch.no_grad():
+                for old, new in zip(target.parameters(), model.parameters(), strict=True):
+                    old.lerp_(new, 0.02)
+    return checked(watch.report())
+
+
+@pytest.mark.parametrize("form", ["apart", "in one tensor"])
+@pytest.mark.parametrize(
+    ("sign", "reward", "severity"),
+    [
+        (1, "below 0", "warning"),
+        (1, "of both signs", "warning"),
+        (1, "costs", "info"),
+        (-1, "below 0", None),
+        (-1, "of both signs", None),
+        (-1, "costs", None),  # as rewards they are learned well
+    ],
+)
+def test_the_sign_of_an_actor(form: str, sign: float, reward: str, severity: str | None) -> None:
+    told = [each for each in trained(sign, reward, form).findings if each.id == "policy-loss"]
+    assert len(told) == (severity is not None)
+    for finding in told:
+        assert (finding.severity, finding.where) == (severity, ("actor",))
+        assert "loss = -critic(state, actor(state)).mean()" in finding.remedy
