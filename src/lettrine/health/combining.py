@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from lettrine.arguments import checked
+from lettrine.health.checks.causes import EXPLAINS, RATE
 from lettrine.health.evidence import EXPERIMENT
-from lettrine.health.findings import Finding, Report
+from lettrine.health.findings import SEVERITIES, Finding, Report
 
 SETTLED_BY: Final[dict[str, tuple[str, ...]]] = {
     "leak": ("causality", "independence", "answer"),
@@ -32,6 +33,15 @@ CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding
 """Findings of the check-up that prove a suspicion of the watch under another name."""
 
 
+PROVES: Final[dict[str, tuple[str, ...]]] = {
+    **EXPLAINS,
+    "learning-rate-too-low": (*RATE["up"], "no-learning"),
+    "learning-rate-too-high": (*RATE["down"], "spike", "no-learning", "dead-units"),
+}
+"""What a cause explains that was proved by a trial of its remedy."""
+
+TRIAL: Final = "tried for "  # first words of a reported trial
+
 SUSPICIONS: Final = ("leak", "future-leak", "batch-mixing", "padding", "padding-mask")
 """Findings that watching can only suspect."""
 
@@ -47,12 +57,14 @@ def suggesting(watched: Report) -> Report:
 def combine(watched: Report, tried: Report) -> Report:
     """One report of both: proved findings first, then those of the watch that were not withdrawn, then remarks.
 
-    If an experiment proves a finding of the watch, its own finding replaces it. If an experiment contradicts a finding, this
+    If an experiment proves a finding of the watch, its own finding replaces it; a cause that a trial proved takes over the
+    symptoms it explains. If an experiment contradicts a finding, this
     becomes a remark that says so. The trace is that of the watch, with the evidence of both.
     """
     proved = {finding.id for finding in tried.findings if finding.severity != "info"}
     status = {outcome.check: outcome.status for outcome in tried.outcomes}
     loud = [finding for finding in tried.findings if finding.severity != "info"]
+    tried_loud = len(loud)
     quiet = [finding for finding in tried.findings if finding.severity == "info"]
     for finding in watched.findings:
         if finding.severity == "info":
@@ -63,6 +75,8 @@ def combine(watched: Report, tried: Report) -> Report:
             names = " and ".join(name for name in SETTLED_BY[finding.id] if status.get(name) == "passed")
             text = f"{finding.message} Suspected, and not confirmed by experiment ({names})."
             quiet.append(replace(finding, severity="info", message=text))
+        elif (place := _proved_cause(finding, loud[:tried_loud])) is not None:
+            loud[place] = _explaining(loud[place], finding)
         else:
             loud.append(finding)
     trace = watched.trace
@@ -70,6 +84,18 @@ def combine(watched: Report, tried: Report) -> Report:
     evidence = (*trace.evidence, *(each for each in tried.trace.evidence if each.kind.startswith(EXPERIMENT)))
     trace = replace(trace, evidence=evidence, facts=replace(trace.facts, notes=notes))
     return Report((*loud, *quiet), (*watched.outcomes, *tried.outcomes), trace, watched.title, watched.unjudged)
+
+
+def _proved_cause(symptom: Finding, proofs: list[Finding]) -> int | None:
+    """The place of the finding that explains a symptom of the watch, and was proved by a trial of its remedy."""
+    proofs_of = (place for place, each in enumerate(proofs) if TRIAL in each.message and symptom.id in PROVES.get(each.id, ()))
+    return next(proofs_of, None)
+
+
+def _explaining(cause: Finding, symptom: Finding) -> Finding:
+    """The cause, as severe as its symptom."""
+    severity = max(cause.severity, symptom.severity, key=SEVERITIES.index)
+    return replace(cause, severity=severity, explains=(*cause.explains, symptom.message, *symptom.explains))
 
 
 def _spoken_against(finding: Finding, status: dict[str, str]) -> bool:

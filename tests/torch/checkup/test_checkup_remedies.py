@@ -16,7 +16,16 @@ from lettrine import health  # noqa: E402
 from lettrine.torch.checkup import trials  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import rate_set  # noqa: E402
 from lettrine.torch.checkup.making import make_task  # noqa: E402
-from lettrine.torch.checkup.remedies import clipped, eps_that_holds, falling, half_cosine, linear, rate_at_peak, warmed  # noqa: E402
+from lettrine.torch.checkup.remedies import (  # noqa: E402
+    clipped,
+    eps_that_holds,
+    falling,
+    half_cosine,
+    linear,
+    rate_at_peak,
+    replayed,
+    warmed,
+)
 
 functional = nn.functional
 cross_entropy = functional.cross_entropy
@@ -146,6 +155,13 @@ class TestRate:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         assert clean(tried("learning-rate", model, pairs(12, 32), optimizer=optimizer))
 
+    def test_an_eps_far_above_the_gradients(self) -> None:
+        model = mlp()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1.0)
+        found = the(tried("learning-rate", model, pairs(12, 32), optimizer=optimizer), "update-too-small")
+        assert "with eps=1e-08, tried for" in found.message
+        assert found.remedy.startswith("Set eps=1e-08;")
+
 
 class TestConfirming:
     def test_an_eps_that_is_0_in_half_precision(self) -> None:
@@ -178,6 +194,9 @@ class TestRemedies:
         with task.boxed(), falling(task, 4, linear):
             rates = [(task.step(0), optimizer.param_groups[0]["lr"])[1] for _ in range(5)]
             assert rates == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.0])
+        with task.boxed(), replayed(task, 4, [0.0, 0.3, 0.7], [1.0, 0.5, 0.25]):  # steps at 0, 1/4, 1/2 and 3/4 of the run
+            rates = [(task.step(0), optimizer.param_groups[0]["lr"])[1] for _ in range(4)]
+            assert rates == pytest.approx([0.8, 0.8, 0.4, 0.2])
         assert [half_cosine(share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
         with task.boxed(), clipped(task, 0.01):
             task.step(0)

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from lettrine.health.combining import TRIAL
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.limits import CHECKUP_FELL
-from lettrine.torch.checkup.remedies import attempts_for
+from lettrine.health.limits import CHECKUP_FELL, TRIAL_STEPS
+from lettrine.torch.checkup.attempts import LATE, Attempt, attempts_for
 from lettrine.torch.checkup.symptoms import SYMPTOMS, shows
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
-TRIAL: Final = "tried for "  # first words of a reported trial
 CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
 """Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
 
@@ -28,15 +28,15 @@ def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], l
     seen: list[Evidence] = []
     for finding in findings:
         known = finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}"
-        attempts = [] if known else attempts_for(finding, task)
-        steps = steps_for(task, 1 + len(attempts)) if attempts else 0
+        attempts, steps = ([], 0) if known else _fitting(finding, task)
         if not steps:
             found.append(finding)
             continue
         begun = task.now()
-        with task.boxed():
-            trials = contest(task, {each.said: each.make(steps) for each in attempts}, steps, instead=attempts[0].instead)
         made = {each.said: each.make(steps) for each in attempts}
+        instead = attempts[0].instead
+        with task.boxed():
+            trials = contest(task, made, steps, instead=instead(steps) if instead else None)
         found.append(_withdrawn(finding, trials, made, steps, task) or _told(finding, trials))
         _, best = _best(trials)
         figures = {"seconds": task.now() - begun, "without": best.without, "with": best.with_remedy, "error": best.error}
@@ -44,6 +44,19 @@ def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], l
         words = {"title": f"Remedy for {finding.id}", "said": told}
         seen.append(Evidence(f"{EXPERIMENT}remedy of {finding.id}", finding.where, (0, 0), figures, words))
     return found, seen
+
+
+def _fitting(finding: Finding, task: Task) -> tuple[list[Attempt], int]:
+    """The remedies to try and for how many steps. If time is short, the less telling remedies are left out: what came late in the
+    run has to come in the trial.
+    """
+    attempts = attempts_for(finding, task)
+    least = finding.steps[0] if finding.id in LATE else 0
+    for count in range(len(attempts), 0, -1):
+        steps = steps_for(task, 1 + count, most=least + TRIAL_STEPS)
+        if steps > least:
+            return attempts[:count], steps
+    return attempts, steps_for(task, 1 + len(attempts)) if attempts else 0
 
 
 def _withdrawn(finding: Finding, trials: dict[str, Trial], made: dict[str, Remedy], steps: int, task: Task) -> Finding | None:
@@ -70,7 +83,12 @@ def _best(trials: dict[str, Trial]) -> tuple[str, Trial]:
 def _told(finding: Finding, trials: dict[str, Trial]) -> Finding:
     said, best = _best(trials)
     if best.helps:
-        return replace(finding, remedy=f"{finding.remedy} With {said}, {best.said}.")
+        rest = [name for name, trial in trials.items() if not trial.helps]
+        others = f" Also tried, without help: {', '.join(rest)}." if rest else ""
+        return replace(finding, remedy=f"{finding.remedy} With {said}, {best.said}.{others}")
+    if finding.id in LATE and best.without < CHECKUP_FELL * best.start:
+        late = f"In {best.steps} steps from the start it did not come, so no remedy could be tried on it"
+        return replace(finding, remedy=f"{finding.remedy} {late} (loss {best.start:.3g} → {best.without:.3g}).")
     tried = "; ".join(f"{name}, {trial.said}" for name, trial in trials.items())
     if finding.id in CERTAIN:
         milder = "info" if finding.severity == "warning" else finding.severity

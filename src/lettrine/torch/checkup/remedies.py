@@ -1,43 +1,28 @@
 """Changes that a program can make to a training, for trials. Each is a context in which the task is trained with the remedy.
 
-`TRIED` tells which remedies to try for a finding that was not tried when it was made: a finding of a watch, or one that is
-certain without a trial. The sandbox around a training restores everything.
+`attempts` tells which of them are tried for which finding. The sandbox around a training restores everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from math import cos, isfinite, pi
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import cos, pi
 from typing import Any, Final
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
-from lettrine.errors import LettrineError
-from lettrine.health.findings import Finding
 from lettrine.torch.calibrate import calibrate
-from lettrine.torch.checkup.call import NotCalled
-from lettrine.torch.checkup.task import Task, takes_closure
-from lettrine.torch.checkup.trials import Remedy
+from lettrine.torch.checkup.task import Task
 
 WARM: Final = 0.5  # share of a trial's steps over which the rate rises
 NORM: Final = 1.0  # to which gradients are clipped
 LOWER: Final = (0.3, 0.1)  # times the rate
-HIGHER: Final = 10.0
 SAFE_EPS: Final = 10.0  # times the smallest normal number
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One remedy. said: in a few words. make: applies it for a training of that many steps. instead: what the training without
-    the remedy does, if it differs from the task.
-    """
-
-    said: str
-    make: Callable[[int], Remedy]
-    instead: Remedy | None = None
+SMALL_EPS: Final = 1e-8  # Kingma & Ba 2015, and torch's default
 
 
 @contextmanager
@@ -67,6 +52,22 @@ def falling(task: Task, steps: int, shape: Callable[[float], float]) -> Iterator
     def before(optimizer: Optimizer, *_: Any) -> None:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * shape(min(1.0, done[0] / steps))
+        done[0] += 1
+
+    with _before_each_step(task, before):
+        yield
+
+
+@contextmanager
+def replayed(task: Task, steps: int, at: Sequence[float], shares: Sequence[float]) -> Iterator[None]:
+    """A schedule that was seen, squeezed into so many steps: from each share of the run on, that share of its highest rate."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in _groups(task)]
+    done = [0]
+
+    def before(optimizer: Optimizer, *_: Any) -> None:
+        share = shares[max(0, bisect_right(at, done[0] / steps) - 1)]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
         done[0] += 1
 
     with _before_each_step(task, before):
@@ -127,6 +128,33 @@ def eps_that_holds(task: Task) -> Iterator[None]:
 
 
 @contextmanager
+def eps_of_the_paper(task: Task) -> Iterator[None]:
+    """Use the eps that Adam was published with."""
+    for group in _groups(task):
+        group["eps"] = SMALL_EPS
+    yield
+
+
+@contextmanager
+def norms_first(task: Task) -> Iterator[None]:
+    """Put the norms of torch's transformer layers before their blocks."""
+    layers = norms_last(task.model)
+    for each in layers:
+        each.norm_first = True  # type: ignore[assignment]  # a plain attribute of the layer
+    try:
+        yield
+    finally:
+        for each in layers:
+            each.norm_first = False  # type: ignore[assignment]
+
+
+def norms_last(model: nn.Module) -> list[nn.Module]:
+    """The transformer layers of torch whose norms come after their blocks."""
+    kinds = nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
+    return [each for each in model.modules() if isinstance(each, kinds) and not each.norm_first]
+
+
+@contextmanager
 def calibrated(task: Task) -> Iterator[None]:
     """Scale the weights so that the outputs of each layer have a std of 1 on a batch."""
     call = task.inputs(task.batch())
@@ -178,106 +206,3 @@ def _before_each_step(task: Task, before: Callable[..., None]) -> Iterator[None]
         yield
     finally:
         handle.remove()
-
-
-def _times(factor: float) -> Attempt:
-    said = f"{factor:g} times higher" if factor > 1 else f"{1 / factor:.3g} times lower"
-    return Attempt(f"a rate {said}", lambda _: lambda task: rate_times(task, factor))
-
-
-def _falls(name: str, shape: Callable[[float], float]) -> Attempt:
-    return Attempt(f"a rate that falls to 0 along {name} over the run", lambda steps: lambda task: falling(task, steps, shape))
-
-
-def _lower(_: Finding) -> list[Attempt]:
-    return [*(_times(factor) for factor in LOWER), *FALLS]
-
-
-def _higher(_: Finding) -> list[Attempt]:
-    return [_times(HIGHER)]
-
-
-def _schedule(_: Finding) -> list[Attempt]:
-    return [Attempt("the schedule's first rate, kept", lambda _: rate_at_peak), *FALLS]
-
-
-def _no_decay(_: Finding) -> list[Attempt]:
-    return [Attempt("no weight decay", lambda _: without_decay)]
-
-
-def _eps(_: Finding) -> list[Attempt]:
-    return [Attempt("an eps that is not 0 in the parameters' type", lambda _: eps_that_holds)]
-
-
-def _clip_later(finding: Finding) -> list[Attempt]:
-    """Clip after unscaling. The finding knows both norms: the intended one, and the one that remained after unscaling."""
-    meant, left = finding.limit, finding.value
-    if not (isfinite(meant) and isfinite(left) and 0 < left < meant):
-        return []
-    said = f"clipping at {meant:g} after unscaling"
-    return [Attempt(said, lambda _: lambda task: clipped(task, meant), lambda task: clipped(task, left))]
-
-
-def _other_start(_: Finding) -> list[Attempt]:
-    return [
-        Attempt("weights that keep the std of each layer's outputs at 1", lambda _: calibrated),
-        Attempt("weights drawn anew by the modules themselves", lambda _: redrawn),
-        *(_times(factor) for factor in LOWER),
-    ]
-
-
-def _clear(_: Finding) -> list[Attempt]:
-    return [Attempt("gradients cleared before each step", lambda _: lambda _: nullcontext(), kept)]
-
-
-def _unscale(finding: Finding) -> list[Attempt]:
-    """Divide by the scale of the GradScaler. The finding knows both norms."""
-    factor = finding.value / finding.limit
-    return [Attempt("gradients at their true size", lambda _: lambda _: nullcontext(), lambda task: scaled(task, factor))]
-
-
-FALLS: Final = (_falls("a line", linear), _falls("half a cosine", half_cosine))
-TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
-    "learning-rate-too-high": _lower,
-    "divergence": _lower,
-    "update-too-large": _lower,
-    "oscillation": _lower,
-    "update-too-small": _higher,
-    "learning-rate-too-low": _higher,
-    "schedule-to-zero": _schedule,
-    "weight-decay": _no_decay,
-    "eps-underflow": _eps,
-    "clip-before-unscale": _clip_later,
-    "missing-zero-grad": _clear,
-    "scaled-gradients": _unscale,
-    "dead-units": _other_start,
-    "saturation": _other_start,
-    "activation-scale": _other_start,
-    "gradient-scale": _other_start,
-}
-"""The remedies to try, by kind of finding."""
-
-
-def attempts_for(finding: Finding, task: Task) -> list[Attempt]:
-    """The remedies to try for a finding; empty if a program cannot try any."""
-    if task.optimizer is None or takes_closure(task.optimizer):
-        return []
-    make = TRIED.get(finding.id)
-    return [each for each in make(finding) if _possible(each, task)] if make else []
-
-
-def _possible(attempt: Attempt, task: Task) -> bool:
-    """Whether the remedy can be applied: weights cannot be scaled in every network, and those of a trained one stay."""
-    made = attempt.make(1)
-    if made not in (calibrated, redrawn):
-        return True
-    trained = task.optimizer is not None and bool(task.optimizer.state)
-    if trained or (task.whole and made is calibrated):
-        return False
-    try:
-        with task.boxed():
-            before = [each.detach().clone() for each in task.model.parameters()]
-            with made(task):
-                return any(not torch.equal(*both) for both in zip(before, task.model.parameters(), strict=True))
-    except (LettrineError, NotCalled):
-        return False

@@ -16,6 +16,7 @@ from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts, ParameterInfo, Trace
 from lettrine.torch.capture.catalogue import kind_of, parameter_info
+from lettrine.torch.checkup.attempts import WATCHED
 from lettrine.torch.checkup.confirming import confirmed
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
 from lettrine.torch.checkup.labels import LABELS, REFUSED
@@ -72,6 +73,7 @@ def run(
         report = Report(tuple(listed), tuple(outcomes), make_trace(task, evidence), title)
         if watched is None:
             return report
+        task.known[WATCHED] = watched.trace
         both = combine(watched, report)
         listed, tried = confirmed(both.findings, task)
     return replace(both, findings=tuple(listed), trace=replace(both.trace, evidence=(*both.trace.evidence, *tried)))

@@ -39,14 +39,15 @@ ORDER: Final = (
     "wrong-direction",
     "no-warmup",
     "learning-rate-too-high",
+    "activation-scale",
     "dead-units",
     "unused-input",
     "padding-counted",
     "shuffled-targets",
     "probabilities-as-logits",
     "relu-logits",
-    "activation-scale",
     "learning-rate-too-low",
+    "update-too-small",
     "weight-decay",
     "non-finite",
     "initial-loss",
@@ -80,7 +81,11 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "probabilities-as-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
     "relu-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
     "initial-loss": ("initial-loss",),
-    "activation-scale": ("non-finite", "cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
+    "update-too-small": ("cannot-fit",),
+    "activation-scale": (
+        *("non-finite", "cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
+        *("dead-units", "unused-input"),
+    ),
 }
 """For each id, the ids that it explains."""
 

@@ -49,8 +49,7 @@ class Reporting:
                 self._tried = checkup(task=self._task, watched=watched)
             else:
                 optimiser = self._probes.optimisers[0] if self._probes.optimisers else None
-                low = any(each.id == "schedule-to-zero" for each in watched.findings)
                 assert self._start is not None  # noqa: S101  for the type checker
-                with self._start.again(optimiser, rates=not low):
+                with self._start.again(optimiser):
                     self._tried = checkup(self._probes.model, *self._task, optimiser, watched=watched)
         return self._tried

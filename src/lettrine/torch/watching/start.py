@@ -26,8 +26,8 @@ class Start:
         self._memory = [{key: copy.deepcopy(own) for key, own in each.state.items()} for each in probes.optimisers[:1]]
 
     @contextmanager
-    def again(self, optimiser: Any, *, rates: bool) -> Iterator[None]:
-        """Let the block see that state. rates: at the highest rate known, since a schedule may have begun or ended at 0."""
+    def again(self, optimiser: Any) -> Iterator[None]:
+        """Let the block see that state, at the highest rate known, since a schedule may have begun or ended at 0."""
         from lettrine.torch.checkup.sandbox import sandbox  # noqa: PLC0415  only who asks for experiments pays for them
 
         with sandbox(self._model, optimiser):
@@ -41,6 +41,6 @@ class Start:
                     known = [
                         each for each in (rate, *(group.get(key) for key in ("lr", "initial_lr", "max_lr"))) if each is not None
                     ]
-                    if rates and known:
+                    if known:
                         group["lr"] = max(known, key=float)
             yield

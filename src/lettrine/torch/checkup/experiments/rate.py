@@ -25,11 +25,12 @@ from lettrine.health.limits import (
     TRIAL_STEPS,
 )
 from lettrine.health.range_test import RangeTest, sweep
+from lettrine.torch.checkup.attempts import large_eps
 from lettrine.torch.checkup.breaking import broken_on_the_way
 from lettrine.torch.checkup.dying import Course, course
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of, spread
-from lettrine.torch.checkup.remedies import LOWER, NORM, WARM, clipped, warmed
+from lettrine.torch.checkup.remedies import LOWER, NORM, SMALL_EPS, WARM, clipped, eps_of_the_paper, warmed
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
@@ -39,6 +40,7 @@ FASTER: Final = (10.0, 100.0, 1000.0)  # times the rate, if its steps hardly mov
 ALIVE: Final = (0.1, 0.03, 0.01)  # times the rate, if units die at it
 SHARE: Final = 0.25  # share of the remaining time, for the range test
 LOW, HIGH = 1e-6, 10.0
+EPS: Final = f"eps={SMALL_EPS:g}"
 
 
 @experiment("learning-rate", "Learning rate", passes=CHECKUP_RATE_LEAST + 20, trains=True)
@@ -72,6 +74,8 @@ def learning_rate(task: Task) -> Result:
     too_high = not too_low and (present > FAR * test.largest or (own is not None and (died or _rises(own))))
     figures |= own.figures if own is not None else {}
     remedies = _remedies(present, test, too_high=too_high, died=died, slow=slow) if too_high or too_low else {}
+    if too_low and large_eps(task):
+        remedies[EPS] = lambda _: eps_of_the_paper
     if not remedies:
         return Result(said, figures=figures)
     count = steps_for(task, len(remedies) + 1, 0.8, CHECKUP_CRAWL if slow else TRIAL_STEPS)
@@ -83,9 +87,10 @@ def learning_rate(task: Task) -> Result:
     helping = {name: trial for name, trial in trials.items() if trial.helps and _consequence(trial, guessing, too_high=too_high)}
     if not helping:
         return Result(said, figures=figures)
-    best = min(helping, key=lambda name: helping[name].with_remedy)
+    # a rate a thousand times higher makes up for a large eps, and is not what is wrong
+    best = EPS if EPS in helping else min(helping, key=lambda name: helping[name].with_remedy)
     figures |= {"without": helping[best].without, "with": helping[best].with_remedy, "error": helping[best].error}
-    found = _finding(present, test, best, trials, too_high=too_high)
+    found = _of_eps(task, trials) if best == EPS else _finding(present, test, best, trials, too_high=too_high)
     if died and own is not None:
         found = _of_dead(found, own, best, course(task, remedies[best](TRIAL_STEPS)))
     return Result(said, (found,), figures, where=found.where)
@@ -165,6 +170,24 @@ def _finding(present: float, test: RangeTest, best: str, trials: dict[str, Trial
         value=present,
         limit=test.largest if too_high else test.steepest,
         source="Smith 2017, Cyclical learning rates for training neural networks",
+    )
+
+
+def _of_eps(task: Task, trials: dict[str, Trial]) -> Finding:
+    """Steps that are small by an eps far above the size of the gradients."""
+    eps = max(float(group["eps"]) for group in task.optimizer.param_groups) if task.optimizer else nan
+    rest = [name for name, each in trials.items() if name != EPS and not each.helps]
+    others = f" Also tried, without help: {', '.join(rest)}." if rest else ""
+    return finding(
+        "update-too-small",
+        "warning",
+        (),
+        f"The optimiser's eps is {eps:g}, and its steps are small: with {EPS}, {trials[EPS].said}.",
+        "A step is rate * mean / (sqrt(square) + eps): an eps above the gradients makes it smaller, and plain momentum of Adam.",
+        f"Set {EPS}; it was {trials[EPS].said}.{others}",
+        value=eps,
+        limit=SMALL_EPS,
+        source="Kingma & Ba 2015, Adam: eps in the denominator",
     )
 
 
