@@ -48,6 +48,7 @@ from lettrine.torch.graph.layers import (
 from lettrine.torch.graph.losses import (
     averaged,
     bare,
+    class_weights,
     collapsed,
     contrast,
     directions,
@@ -108,6 +109,7 @@ __all__ = [
     "blind_masks",
     "broadcasts",
     "chased",
+    "class_weights",
     "collapsed",
     "contrast",
     "copied_inputs",
