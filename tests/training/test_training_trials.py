@@ -49,9 +49,35 @@ def test_a_rate_that_is_still_too_high_when_lowered(
         losses = {4.0: 3.0, 0.8: 3.0, 4 / 30: last}
         monkeypatch.setattr(trials, "_held_out", lambda _w, _s, settings, losses=losses: losses[settings.learning_rate])
         report, tried = try_remedies(run, steps=60)
-        assert [each.change for each in tried] == ["rate 4 → 0.8", "rate 4 → 0.133"]
-        assert [each.helps for each in tried] == [False, last < 3.0]
+        schedule = [] if last < 3.0 else ["schedule constant → one-cycle"]
+        assert [each.change for each in tried] == ["rate 4 → 0.8", "rate 4 → 0.133", *schedule]
+        assert [each.helps for each in tried] == [False, last < 3.0, *([False] * len(schedule))]
         assert report.findings[0].remedy.startswith(remedy)
+
+
+def test_a_weight_decay_far_too_strong(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 60 % of the weights at each step: without it, more is learned."""
+    run = keep(tmp_path, few_words, learning_rate=0.01, prior="none", optimiser=lettrine.Optimiser("adamw", weight_decay=60.0))
+    health = replace(trials.load_health(run), findings=(finding("weight-decay"),))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    report, (tried,) = try_remedies(run, steps=120)
+    assert tried.change == "weight decay 60 → 0"
+    assert tried.helps
+    assert report.findings[0].remedy == f"Do something. In 120 steps, {tried.said}."
+    assert trials.can_be_tried(finding("weight-decay"))
+
+
+def test_a_schedule_that_ends_at_nothing(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another schedule is tried, with the same rate and the same words; the usual one has no other."""
+    for schedule, changes in (("step", ["schedule step → one-cycle"]), ("one-cycle", [])):
+        run = keep(tmp_path / schedule, few_words, schedule=schedule)
+        health = replace(trials.load_health(run), findings=(finding("schedule-to-zero"),))
+        monkeypatch.setattr(trials, "load_health", lambda _, health=health: health)
+        losses = {"step": 3.0, "one-cycle": 2.0}
+        monkeypatch.setattr(trials, "_held_out", lambda _w, _s, settings, losses=losses: losses[settings.schedule])
+        _, tried = try_remedies(run, steps=60)
+        assert [each.change for each in tried] == changes
+        assert all(each.helps for each in tried)
 
 
 @pytest.mark.parametrize("wide", [16, 200])

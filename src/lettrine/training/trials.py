@@ -28,6 +28,9 @@ SEEDS: Final = (1, 2, 3)
 RATES: Final = (5.0, 30.0)  # times lower, or higher; the second only if the first does not help
 LOWER: Final = ("update-too-large", "divergence", "spike", "oscillation")
 HIGHER: Final = ("update-too-small", "slow-learning", "no-learning")
+DECAY: Final = ("weight-decay",)
+SCHEDULE: Final = ("schedule-to-zero",)
+FALLING: Final = "one-cycle"  # the schedule that is tried for another one
 START: Final = ("initial-loss", "saturation", "activation-scale", "gradient-scale", "dead-units", "symmetry")
 
 
@@ -95,7 +98,7 @@ def _told(finding: Finding, tried: list[RemedyTrial], steps: int) -> Finding:
 
 def can_be_tried(finding: Finding) -> bool:
     """Whether a program can try the finding's remedy."""
-    return finding.severity != "info" and finding.id in (*LOWER, *HIGHER, *START)
+    return finding.severity != "info" and finding.id in (*LOWER, *HIGHER, *START, *DECAY, *SCHEDULE)
 
 
 def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settings]]:
@@ -104,6 +107,11 @@ def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settin
     for factor in RATES if finding.id in (*LOWER, *HIGHER) else ():
         other = rate / factor if finding.id in LOWER else rate * factor
         yield f"rate {rate:.3g} → {other:.3g}", replace(settings, learning_rate=other)
+    if finding.id in (*LOWER, *SCHEDULE) and settings.schedule != FALLING:
+        yield f"schedule {settings.schedule} → {FALLING}", replace(settings, schedule=FALLING)
+    if finding.id in DECAY and settings.optimiser.decay > 0:
+        without = replace(settings.optimiser, weight_decay=0.0)
+        yield f"weight decay {settings.optimiser.decay:.3g} → 0", replace(settings, optimiser=without)
     if finding.id in START and isinstance(settings.init, str) and settings.init != "kaiming":
         yield f"init {settings.init} → kaiming", replace(settings, init="kaiming")
 
