@@ -39,6 +39,7 @@ LOOKS: Final = (
     "nineteenth",
     "twentieth",
     "twentyfirst",
+    "twentysecond",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast

@@ -505,6 +505,15 @@ def test_copies_and_pickles_of_a_watched_model_are_whole_and_silent() -> None:
     assert len(watch.trace().steps) == 1
 
 
+def test_a_copy_of_a_model_that_keeps_its_watch_has_none() -> None:
+    model = nn.Linear(3, 2)
+    with health.watch(model, torch.optim.SGD(model.parameters(), lr=0.1)) as model.watch:
+        for make in (copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))):
+            copied = make(model)
+            assert copied.watch is None
+            assert torch.equal(copied.weight, model.weight)
+
+
 def test_large_tensors_are_looked_at_in_part() -> None:
     model = nn.Sequential(nn.Linear(300, 900), nn.ReLU(), nn.Linear(900, 2))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)

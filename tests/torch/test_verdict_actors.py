@@ -33,8 +33,8 @@ def value(critic: nn.Module, state: Tensor, action: Tensor, form: str) -> Tensor
     return critic(state, action) if form == "apart" else critic(torch.cat([state, action], 1))
 
 
-def trained(sign: float, reward: str, form: str) -> Report:
-    """A point (place, speed) is pushed by an action from -1 to 1."""
+def trained(sign: float, reward: str, form: str, discount: float = 0.95) -> Report:
+    """A point (place, speed) is pushed by an action from -1 to 1. With a discount of 0 the reward alone is learned."""
     torch.manual_seed(0)
     model, target = (
         nn.ModuleDict({"actor": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh()), "critic": Critic()})
@@ -50,7 +50,8 @@ def trained(sign: float, reward: str, form: str) -> Report:
             following, done = torch.cat([state[:, :1] + speed, speed], 1), (torch.rand(32) < 0.05).float()
             with torch.no_grad():
                 ahead = value(target["critic"], following, target["actor"](following), form)
-                wanted = REWARDS[reward](following[:, 0].abs()) + 0.95 * (1 - done) * ahead
+                wanted = REWARDS[reward](following[:, 0].abs())
+                wanted = wanted + discount * (1 - done) * ahead if discount else wanted
             loss = functional.mse_loss(value(critic, state, action, form), wanted)
             steps_critic.zero_grad()
             loss.backward()
@@ -84,3 +85,12 @@ def test_the_sign_of_an_actor(form: str, sign: float, reward: str, severity: str
     for finding in told:
         assert (finding.severity, finding.where) == (severity, ("actor",))
         assert "loss = -critic(state, actor(state)).mean()" in finding.remedy
+
+
+@pytest.mark.parametrize(("sign", "told"), [(1, ["info"]), (-1, [])])
+def test_an_actor_beside_what_learns_rewards_alone(sign: float, told: list[str]) -> None:
+    """What is foretold may be a cost, such as the drag of a shape: nothing says that it is not."""
+    found = [each for each in trained(sign, "below 0", "in one tensor", discount=0.0).findings if each.id == "policy-loss"]
+    assert [each.severity for each in found] == told
+    for each in found:
+        assert "critic is trained on numbers from -" in each.message

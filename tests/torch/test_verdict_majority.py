@@ -57,6 +57,43 @@ def test_several_rare_labels(shift, severities):
         assert "of the labels say no, and from step" in each.message
 
 
+@pytest.mark.parametrize(
+    ("weights", "shift", "told"),
+    [
+        ("as frequent", 1.2, True),
+        ("inverse", 1.2, False),
+        ("alike", 1.2, False),
+        ("as frequent", 9.0, False),
+        ("none of it", 1.2, False),
+    ],
+)
+@pytest.mark.parametrize("outputs", [3, 1])
+def test_weights_of_classes(weights, shift, told, outputs):
+    """Three classes, of which one has 85 % of the labels; or it and the two others together, as no and yes."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    y = torch.multinomial(torch.tensor([0.85, 0.1, 0.05]), 3000, replacement=True, generator=generator)
+    x = torch.randn(3000, 10, generator=generator)
+    x[:, :3] += shift * F.one_hot(y, 3)
+    y = y if outputs > 1 else (y > 0).long()
+    counts = torch.bincount(y).float()
+    chosen = {"as frequent": counts / counts.sum(), "inverse": counts.sum() / counts, "alike": torch.ones(len(counts))}
+    weight = chosen.get(weights, torch.tensor([1.0, *[0.0] * (len(counts) - 1)]))  # the rare ones are left out on purpose
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, outputs))
+
+    def loss(model, x, y):
+        if outputs > 1:
+            return nn.CrossEntropyLoss(weight=weight)(model(x), y)
+        return nn.BCEWithLogitsLoss(pos_weight=weight[1:] / weight[:1])(model(x)[:, 0], y.float())
+
+    report = watched(model, batches(x, y, size=60), loss, steps=400, rate=3e-3)
+    found = [each for each in report.findings if each.id == "majority-class"]
+    assert [each.severity for each in found] == (["warning"] if told else [])
+    for each in found:
+        assert f"The loss weighs class 0 {'17' if outputs > 1 else '5.'}" in each.message
+        assert each.remedy.startswith("Turn the weights round")
+
+
 def masks(shift):
     """Pictures (N, 1, 8, 8) with a bright square of 2 by 2 places, and where it is."""
     generator = torch.Generator().manual_seed(2)

@@ -94,6 +94,31 @@ def test_a_reward_too_far_ahead(discount: float, told: bool) -> None:
         assert "a discount of about 0.97" in found[0].remedy
 
 
+@pytest.mark.parametrize(
+    ("every", "told"), [(10**9, True), (200, False), (0, False)], ids=["never", "seldom", "little by little"]
+)
+def test_a_target_network_outside_of_the_model(every: int, told: bool) -> None:
+    """It is filled every so many steps, or follows slowly, or stays as it was drawn."""
+    torch.manual_seed(0)
+    model, other = (nn.Sequential(nn.Linear(CELLS + 1, 24), nn.Tanh(), nn.Linear(24, 2)) for _ in range(2))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for step in range(520):
+            loss = target_first(model, other, transitions())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            with torch.no_grad():
+                for old, new in zip(other.parameters(), model.parameters(), strict=True):
+                    if not every or step % every == every - 1:
+                        old.lerp_(new, 1.0 if every else 0.01)
+    found = [each for each in watch.report().findings if each.id == "never-moved"]
+    assert [each.severity for each in found] == (["info"] if told else [])
+    for each in found:
+        assert "target.load_state_dict(Sequential.state_dict())" in each.remedy
+
+
 def test_values_told_by_the_network_that_is_trained() -> None:
     (found,) = said(lambda model, _, batch: target_first(model, model, batch))
     assert (found.severity, "own values" in found.message) == ("info", True)

@@ -449,6 +449,30 @@ class TestFirstLoss:
             each.id for each in tried("first-loss", nn.Linear(20, 1), right, nn.BCEWithLogitsLoss()).findings
         }
 
+    def test_a_cross_entropy_written_by_hand_has_no_floor_either(self) -> None:
+        def clamped(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            p = p.clamp(1e-7, 1 - 1e-7)
+            return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+        def guarded(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            p = z.sigmoid()
+            return -(y * torch.log(p + 1e-7) + (1 - y) * torch.log(1 - p + 1e-7)).sum(1).mean()
+
+        def poisson(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            rate = z.exp()
+            return (rate - y * torch.log(rate + 1e-7)).mean()  # counts belong under this one
+
+        counts = [(x, torch.arange(len(x))[:, None] % 9.0) for x, _ in pairs()]
+        yes_no = [(x, (y > 4).float()) for x, y in counts]
+
+        def ids(loss_fn: Any, batches: Any) -> list[str]:
+            return [each.id for each in tried("first-loss", nn.Linear(20, 1), batches, loss_fn).findings]
+
+        for loss_fn in (clamped, guarded):
+            assert "target-range" in ids(loss_fn, counts)
+            assert "target-range" not in ids(loss_fn, yes_no)
+        assert "target-range" not in ids(poisson, counts)
+
     def test_values_that_are_not_finite(self) -> None:
         class Root(nn.Module):
             def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from math import inf
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import finding
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.graph.losses.terms import terms_of
 from lettrine.torch.graph.reading import operation
 
 OUTSIDE: Final = 0.05  # beyond a range, and share of the targets that is
@@ -51,13 +53,10 @@ def out_of_reach(task: Task, output: Tensor | None) -> list[Finding]:
     ]
 
 
-def no_floor(task: Task, loss: Tensor) -> Finding | None:
-    """Targets outside 0 to 1 under a binary cross-entropy: its loss then has no lower bound."""
+def no_floor(task: Task, loss: Tensor, output: Tensor | None) -> Finding | None:
+    """Targets outside 0 to 1 under a binary cross-entropy, of torch or written by hand: its loss then has no lower bound."""
     target = None if task.whole else task.batch()[-1]
-    node: Any = loss.grad_fn
-    while node is not None and not operation(node).startswith("BinaryCrossEntropy"):
-        node = node.next_functions[0][0] if node.next_functions else None
-    if node is None or not isinstance(target, Tensor):
+    if not isinstance(target, Tensor) or not (_ends_in_binary(loss) or _written_by_hand(task, output, target)):
         return None
     least, most = float(target.min()), float(target.max())
     outside = float(((target < 0) | (target > 1)).double().mean())
@@ -75,6 +74,26 @@ def no_floor(task: Task, loss: Tensor) -> Finding | None:
         limit=OUTSIDE,
         source="torch.nn.BCEWithLogitsLoss: targets between 0 and 1",
     )
+
+
+def _ends_in_binary(loss: Tensor) -> bool:
+    node: Any = loss.grad_fn
+    while node is not None and not operation(node).startswith("BinaryCrossEntropy"):
+        node = node.next_functions[0][0] if node.next_functions else None
+    return node is not None
+
+
+def _written_by_hand(task: Task, output: Tensor | None, target: Tensor) -> bool:
+    """Whether the loss of these answers, without the network below them, is a sum of y log(p) and (1 - y) log(1 - p)."""
+    if output is None or not output.is_floating_point():
+        return False
+    with torch.enable_grad():
+        try:
+            loss = task.loss_fn(output.detach().requires_grad_(), target)
+        except Exception:  # noqa: BLE001  the user's function: then nothing is known
+            return False
+    graph = isinstance(loss, Tensor) and loss.grad_fn is not None
+    return graph and any(each.kind == "binary cross-entropy" for each in terms_of(loss, (), []))
 
 
 def _last_module(task: Task) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class Watch:
     each has stepped; after 16 steps of one, another that has not stepped is not waited for.
     With gradient accumulation, outputs and their gradients are those of all micro-batches together.
     A step that a GradScaler skips is not counted.
+    If a model keeps its watch as an attribute, a copy of the model, or the model read from a file, has None there.
     """
 
     def __init__(
@@ -91,6 +92,10 @@ class Watch:
         self._record.begin_at(first_step)
         if live:  # last: if the model cannot be watched, no server must be left
             self._audience.open_page(type(model).__name__)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Hooks and threads cannot be copied or pickled, and a copy of the model is another model: it is not watched."""
+        return type(None), ()
 
     @outside
     def start(self) -> Self:

@@ -181,6 +181,30 @@ def fixed_copies(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def fixed_targets(trace: Trace) -> Iterator[Finding]:
+    """A target network outside of the model that is never filled."""
+    for seen in trace.seen("fixed target"):
+        name, steps = seen.where[0], int(seen.figure("steps"))
+        if seen.figure("looks") < limits.ASKED_LOOKS or steps < limits.UNCOPIED_REMARK:
+            continue
+        yield Finding(
+            id="never-moved",
+            severity="warning" if steps >= limits.UNCOPIED_STEPS else "info",
+            where=(name,),
+            steps=seen.steps,
+            value=float(steps),
+            limit=float(limits.UNCOPIED_STEPS),
+            message=f"The network that tells {name} the values of next states, no part of what is watched, was never written up "
+            f"to step {seen.steps[1]:,}, and holds the values it was drawn with: {name} learns from what an untrained network "
+            "says.",
+            why=f"What it says of next states stays as it is, however much {name} learns: nothing is handed on from state to "
+            "state.",
+            remedy=f"Fill it from the other network every few hundred steps: target.load_state_dict({name}.state_dict()), once "
+            "before the first step, too.",
+            reference="Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1",
+        )
+
+
 def rounded_steps(trace: Trace) -> Iterator[Finding]:
     """Steps that are too small for the type of the weights."""
     seen = [

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.losses.favoured import favoured
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -25,8 +26,10 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
     Measured: The class answered to each example and its label, at all looks; and how far the loss is below that of guessing.
     Formula: labels of that class >= {MAJORITY_SHARE:.0%} of all; no other answer to {MAJORITY_ROWS} examples or more, of which
         {MAJORITY_OTHERS} or more have another label; loss at the end >= {MAJORITY_LEFT} * (loss of guessing), or a remark from
-        {PLATEAU_HIGH} of it on.
+        {PLATEAU_HIGH} of it on. Or: weights of classes that grow with the number of their labels, at least as their power
+        {WEIGHTS_POWER:g}, and {WEIGHTS_RECALL:.0%} or less of the rarest class are answered rightly.
     """
+    yield from favoured(trace)
     seen = next(iter(trace.seen("one answer")), None)
     if seen is None:
         raise Skip("not applicable", "no classifier was seen that answers one class only")

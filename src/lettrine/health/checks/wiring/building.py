@@ -24,6 +24,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.wiring.freezing import never_told_to_train
 from lettrine.health.checks.wiring.modes import frozen_apart, held_out_beside, modes_in_part
 from lettrine.health.checks.wiring.moved import moved_statistics
 from lettrine.health.evidence import Evidence
@@ -35,10 +36,14 @@ from lettrine.health.trace import GOES_ON, KEPT, Floats, Trace
 def wrong_mode(trace: Trace) -> Iterator[Finding]:
     """Dropout or batch norm in eval mode during training, or in training mode during evaluation.
 
-    Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation.
+    Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation; what a train() that the model
+        defines itself freezes.
     Formula: share = (late sampled steps in eval mode) / (late sampled steps).
     """
+    yield from (told := list(never_told_to_train(trace)))
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
+    if not concerned and told:
+        return
     if not concerned:
         raise Skip("not applicable", "no module behaves differently in eval mode")
     modes = next(iter(trace.seen("evaluation")), None)

@@ -68,7 +68,7 @@ def first_loss(task: Task) -> Result:
             task.known.get(LABELS),
             _broadcast(task, output) or _stretched(warned),
             *out_of_reach(task, output),
-            no_floor(task, loss),
+            no_floor(task, loss, output),
             wrong_direction(task, output),
             later,
         )

@@ -47,7 +47,8 @@ class OneAnswer:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         for each in look.once(comparisons):
-            pair = _classes(each)
+            weighted = any(each.call.kwargs.get(name) is not None for name in _WEIGHTS)
+            pair = None if weighted else choices(each)
             if pair is None:
                 continue
             self._several = each.prediction.ndim == each.target.ndim == _TABLE and each.prediction.shape[1] > 1
@@ -81,12 +82,12 @@ class OneAnswer:
             yield Evidence("one answer", (self._where,), (seen.first, seen.last), told)
 
 
-def _classes(each: Comparison) -> tuple[Tensor, Tensor] | None:
+def choices(each: Comparison) -> tuple[Tensor, Tensor] | None:
     """The classes answered and the labels, (N,) each; None where it does not choose between classes, one for each row, each
     place of a picture, or each label of a row.
     """
     given, target = each.prediction.detach(), each.target.detach()
-    if not (each.alone and each.given) or any(each.call.kwargs.get(name) is not None for name in _WEIGHTS):
+    if not (each.alone and each.given):
         return None
     if each.expects in ("classes", "logarithms") and given.ndim == 2 and target.ndim == 1 and not target.is_floating_point():
         kept = (target >= 0) & (target < given.shape[1])

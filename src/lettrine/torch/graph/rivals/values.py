@@ -32,6 +32,7 @@ from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.makers import makers
 from lettrine.torch.graph.memory import memory, tensors_within
+from lettrine.torch.graph.rivals.told_by import ToldBy
 
 _NETWORK: Final = frozenset(("linear", "conv1d", "conv2d", "embedding", WATCHED))
 _BEST: Final = frozenset(("max", "amax"))
@@ -57,7 +58,7 @@ _ROWS: Final = 4  # of a batch: fewer may be alike by chance
 class _Value:
     """What became of a network's answer. asked: the rows that the network was given. mixed: the data that were added had been
     multiplied by a number, as in a mean of a target and an answer. rewards: what was added first. own: of weights that
-    are trained.
+    are trained. weight: that of the first layer.
     """
 
     asked: Tensor | None
@@ -68,6 +69,7 @@ class _Value:
     mixed: bool = False
     rewards: Tensor | None = None
     own: bool = False
+    weight: Tensor | None = None
 
 
 @dataclass
@@ -95,6 +97,7 @@ class Values:
     def __init__(self) -> None:
         self._counts: dict[str, _Count] = {}
         self._first: dict[str, Tensor] = {}
+        self._told: dict[str, ToldBy] = {}
         self._discount = nan
         self._last = 0
 
@@ -126,6 +129,11 @@ class Values:
         count.unpicked += best
         count.picked += value.picked
         count.own += value.own
+        if value.weight is not None and not value.own:
+            if root.name in self._told:
+                self._told[root.name].see(step, value.weight)
+            else:
+                self._told[root.name] = ToldBy(step, value.weight)
         count.unmasked += not value.masked
         if value.rewards is not None:
             count.rewards += value.rewards.numel()
@@ -146,6 +154,8 @@ class Values:
             figures = {key: float(value) for key, value in vars(count).items() if key != "added"}
             figures["paid"] = float(_paid(count.added))
             yield Evidence("values", (name,), (0, self._last), {**figures, "discount": self._discount})
+        for name, told in self._told.items():
+            yield from told.evidence(name)
 
 
 def _paid(added: list[Tensor]) -> int:
@@ -177,7 +187,8 @@ def _followed(look: Look) -> dict[int, _Value]:
         known = next((values[memory(each)] for each in given if memory(each) in values), None)
         if call.name in _NETWORK and (known is None or known.picked or known.added):
             own = whole if call.name == WATCHED else any(id(each) in trained for each in given)
-            known = _Value(given[0], own=own) if given else None
+            weight = call.given(1, "weight") if call.name != WATCHED else None
+            known = _Value(given[0], own=own, weight=weight if isinstance(weight, Tensor) else None) if given else None
         if known is None or call.name in _BENDING:
             if call.name in _FACTORS and (numbers := _numbers(call, given)):
                 weighed.update((memory(each), numbers[0]) for each in results)
