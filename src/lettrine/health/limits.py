@@ -206,6 +206,7 @@ CHECKUP_RESCALED: Final = 8.0  # times the norm, where the scale is 256 times lo
 CHECKUP_DIED: Final = 0.5  # of a module's ReLU units, that give 0 for all examples after some steps and did not before them
 CHECKUP_RATE_RUN: Final = 3_000  # steps of a long run: a rate that is too low does not reach what a better one reaches in a trial
 CHECKUP_CRAWL: Final = 500  # steps of a trial of higher rates, where the present one hardly moves the weights: 40 show nothing
+CHECKUP_EPS: Final = 1e-6  # Adam's eps above it is tried at 1e-8 where steps are too small: torch has 1e-8, Keras 1e-7
 CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and
 CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its neighbours
 CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healthy networks stay below 1e-4

@@ -117,7 +117,9 @@ def quartic(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (output - target).pow(4).mean()
 
 
-@pytest.mark.parametrize(("kind", "remedy"), [("divergence", ""), ("non-finite", "Lower it, or clip it."), ("non-finite", "Guard the root.")])
+@pytest.mark.parametrize(
+    ("kind", "remedy"), [("divergence", ""), ("non-finite", "Lower it, or clip it."), ("non-finite", "Guard the root.")]
+)
 def test_clipping_is_tried_where_gradients_explode(kind: str, remedy: str) -> None:
     """The gradient of a fourth power grows with the third power of the distance: no lower rate is low enough here, a norm is."""
     torch.manual_seed(0)

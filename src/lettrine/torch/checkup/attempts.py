@@ -14,6 +14,7 @@ import torch
 from lettrine.errors import LettrineError
 from lettrine.health.checks.reading import median, rounded, usable
 from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_EPS
 from lettrine.health.trace import Trace
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.remedies import (
@@ -44,7 +45,6 @@ from lettrine.torch.checkup.trials import Remedy
 
 HIGHER: Final = 10.0  # times the rate
 WATCHED: Final = "watched"  # the trace of the watch, among what is known of a task
-LARGE_EPS: Final = 10.0  # times SMALL_EPS
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def large_eps(task: Task) -> bool:
     """Whether an optimiser of the family of Adam has an eps far above the usual one: then steps are small where gradients are."""
     adam = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax)
     groups = task.optimizer.param_groups if isinstance(task.optimizer, adam) else []
-    return any(float(group["eps"]) > LARGE_EPS * SMALL_EPS for group in groups)
+    return any(float(group["eps"]) > CHECKUP_EPS for group in groups)
 
 
 def _times(factor: float) -> Attempt:
