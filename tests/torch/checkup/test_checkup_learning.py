@@ -598,6 +598,16 @@ class TestKindsMetInTheWild:
         assert "after 0 and 2." in found.remedy
         assert clean(tried("one-batch", net(bent=True), batches))
 
+    def test_a_line_that_is_not_there_yet_says_nothing_of_the_task(self) -> None:
+        """Inputs around 12, targets around 25: in 150 steps the loss does not even come to that of the best constant answer."""
+        generator = torch.Generator().manual_seed(0)
+        x = 2 + 30 * torch.rand(400, 1, generator=generator) ** 1.5
+        y = 35 - 0.95 * x + 4 * torch.randn(400, 1, generator=generator)
+        torch.manual_seed(0)
+        model = nn.Linear(1, 1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+        assert clean(tried("one-batch", model, [(x, y)] * 8, nn.MSELoss(), optimizer=optimizer))
+
     def test_a_sigmoid_at_the_end_bends_nothing(self) -> None:
         batches = [(x, (x[:, :1] * x[:, 1:2] > 0).float()) for x, _ in pairs(4, 256)]
         torch.manual_seed(1)
