@@ -97,10 +97,9 @@ def one_batch(task: Task) -> Result:
         return Result(said, figures=figures)
     layers = linear_chain(task)
     linear = bool(layers) or _is_linear(task)
-    if linear and reached > reference:
-        return Result(said, figures=figures)  # a linear map can be a constant: it is on the way, and says nothing of the task
+    arriving = linear and reached > reference  # it can be a constant: it is on the way there, and says nothing of the task
     found = _finding(first, reached, reference, goal, layers, linear=linear)
-    return Result(said, (found,), figures)
+    return Result(said, () if arriving else (found,), figures)
 
 
 def fit(
