@@ -127,3 +127,29 @@ def test_signs_handed_to_the_backward_pass(sound: bool) -> None:
     report = watch.report()
     assert report.trace.facts.errors == ()
     assert any(each.id == "same-side" for each in report.findings) is not sound
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("sound", [True, False])
+def test_five_steps_of_the_judge_before_one_of_the_generator(sound: bool, apart: bool) -> None:
+    """As a Wasserstein critic is trained. apart: its score of real and of made examples are two passes, each step."""
+    torch.manual_seed(0)
+    g = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    d = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    of_g, of_d = (torch.optim.RMSprop(each.parameters(), lr=1e-3) for each in (g, d))
+    with health.watch(nn.ModuleDict({"g": g, "d": d}), [of_g, of_d]) as watch:
+        for _ in range(40):
+            for _ in range(2 if apart else 5):
+                of_d.zero_grad()
+                loss = d(g(torch.randn(16, 4)).detach()).mean()
+                if apart:
+                    loss.backward()
+                    loss = torch.zeros(())
+                (loss - d(torch.randn(16, 2) + 1).mean()).backward()
+                of_d.step()
+            of_g.zero_grad()
+            loss = d(g(torch.randn(16, 4))).mean()
+            (-loss if sound else loss).backward()
+            of_g.step()
+            watch.loss(loss)
+    assert [each.id for each in watch.report().findings if each.severity != "info"] == ([] if sound else ["same-side"])

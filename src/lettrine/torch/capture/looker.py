@@ -27,7 +27,8 @@ from lettrine.torch.graph.losses.terms import ERRORS
 from lettrine.torch.private import compiles, recomputing, transformed
 
 FIRST: Final = 4  # the first sampled steps are all looked at, later ones if they also get histograms
-PASSES: Final = 4  # most backward passes of one step that are looked at: with gradient accumulation they are alike
+PASSES: Final = 4  # most backward passes before an optimiser's step that are looked at: with gradient accumulation they are alike
+MOST_PASSES: Final = 8  # of several optimisers: five steps of a critic and one of its generator (Arjovsky et al. 2017) are six
 # last calls of the model that are kept until the backward pass; 1 in eval mode, since there may be no backward pass
 ROOTS: Final = 16
 
@@ -95,6 +96,11 @@ class Looker:
     def passes(self) -> int:
         """Backward passes seen since an optimiser stepped, up to PASSES."""
         return self._since
+
+    @property
+    def _room(self) -> bool:
+        """Whether another backward pass of this step is looked at."""
+        return self._since < PASSES and self._passes < MOST_PASSES
 
     def arm(self, step: int, *, detail: bool) -> None:
         """A sampled step begins."""
@@ -179,7 +185,7 @@ class Looker:
             return
         self.calls += not self._depth
         self._counted += not self._depth
-        if not self._depth and self._passes < PASSES:
+        if not self._depth and self._room:
             if not self._waiting:
                 self._called.clear()
                 self._earlier = self._notes.earlier()
@@ -209,7 +215,7 @@ class Looker:
         if not self._depth:
             return
         self._depth -= 1
-        if not self._depth and self._passes < PASSES:
+        if not self._depth and self._room:
             self._notes.root = -1
             if self._noting and not self._whole:
                 self._notes.begin()
@@ -217,7 +223,7 @@ class Looker:
                 self._called.append(RootCall(self._names.get(module, ""), module, args, kwargs, output))
 
     def _backward(self, loss: Tensor | None, gradient: Any = None) -> None:
-        if not self._called or not self._waiting or self._passes >= PASSES or not self.belonging.of(loss):
+        if not self._called or not self._waiting or not self._room or not self.belonging.of(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
