@@ -91,6 +91,15 @@ def test_divergence():
     assert found(make_trace(loss=early, facts=replace(FACTS, chance=1.38, classes=4)), "divergence") == ()
 
 
+def test_a_loss_below_0_of_modules_that_were_never_called_may_be_a_difference():
+    """The energy of data minus that of what a Boltzmann machine makes up is 0 at best."""
+    back = make_trace(loss=noisy(np.r_[np.linspace(-0.2, -1.25, 50), np.linspace(-1.25, 0.5, 150)]))
+    assert found(back, "divergence") != ()
+    assert [each.status for each in examine(replace(back, modules=()), only=["divergence"]).outcomes] == ["not applicable"]
+    rising = make_trace(loss=noisy(np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 3.0, 100)]))
+    assert the(replace(rising, modules=()), "divergence").severity == "critical"
+
+
 def test_a_loss_that_rises_again_though_not_to_its_start_is_a_remark():
     harder = noisy(np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 1.9, 100)])
     finding = the(make_trace(loss=harder), "divergence")

@@ -97,13 +97,17 @@ def looked_at(trace: Trace) -> Evidence:
 
 def ordinary(trace: Trace) -> bool:
     """Whether the loss falls as the network learns: not a loss against another network, or for rewards, or that is maximised, or
-    with a term that trains nothing.
+    with a term that trains nothing. Nor one below 0 of modules that were never called: it may be a difference, as of the energies
+    of data and of what a Boltzmann machine makes up.
     """
     seen, bare = loss_seen(trace), bare_term(trace)
     untrained = bare is not None and bare.figure("lone") >= LOST_STEPS  # a part of the loss that no step moves
     if trace.seen("maximised") or _maximised_by_hand(trace):
         return False
-    return (seen is None or seen.words["nature"] in ("", "margin")) and not untrained
+    if seen is None:
+        unseen = not trace.modules and bool((trace.loss.mean < 0).any())
+        return not untrained and not unseen
+    return seen.words["nature"] in ("", "margin") and not untrained
 
 
 def _maximised_by_hand(trace: Trace) -> bool:
