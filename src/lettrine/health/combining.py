@@ -32,7 +32,6 @@ One that is "not applicable" settles nothing, and at least one must have run."""
 CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding-mask": ("padding",)}
 """Findings of the check-up that prove a suspicion of the watch under another name."""
 
-
 PROVES: Final[dict[str, tuple[str, ...]]] = {
     **EXPLAINS,
     "learning-rate-too-low": (*RATE["up"], "no-learning"),
@@ -58,8 +57,8 @@ def combine(watched: Report, tried: Report) -> Report:
     """One report of both: proved findings first, then those of the watch that were not withdrawn, then remarks.
 
     If an experiment proves a finding of the watch, its own finding replaces it; a cause that a trial proved takes over the
-    symptoms it explains. If an experiment contradicts a finding, this
-    becomes a remark that says so. The trace is that of the watch, with the evidence of both.
+    symptoms it explains. If an experiment contradicts a finding, this becomes a remark that says so. The trace is that of the
+    watch, with the evidence of both.
     """
     proved = {finding.id for finding in tried.findings if finding.severity != "info"}
     status = {outcome.check: outcome.status for outcome in tried.outcomes}

@@ -157,6 +157,11 @@ def local(tensor: Tensor) -> Tensor:
     return tensor if detached is None else detached.to_local()
 
 
+def first_values(tensor: Tensor, most: int) -> Tensor:
+    """(at most `most`,) The first values of the part that this process holds, without a graph: a view where it can be one."""
+    return local(tensor).detach().reshape(-1)[:most]
+
+
 def dense(gradient: Tensor | None) -> Tensor | None:
     """A gradient as a dense tensor; of a sparse embedding, with its rows in their places. None if there is nothing to measure."""
     if gradient is None:

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.copies import local
+from lettrine.torch.capture.copies import first_values
 from lettrine.torch.watching.probes import Probes
 
 _VALUES: Final = 65_536  # compared of each parameter
-_MOST: Final = 2  # parameters: the first and the last matrix
 _ALONG: Final = 0.5  # cosine of a change and the gradient: a step of plain descent has -1, momentum less
 
 
@@ -33,17 +32,17 @@ class ByHand:
         """A sampled step begins."""
         trained = [(name, each) for name, each in self._probes.model.named_parameters() if each.requires_grad]
         wide = [(name, each) for name, each in trained if each.ndim > 1] or trained
-        chosen = dict(wide[:1] + wide[-1:])
-        self._before = [(name, each, _some(each).clone()) for name, each in list(chosen.items())[:_MOST]]
+        first_and_last = dict(wide[:1] + wide[-1:])
+        self._before = [(name, each, first_values(each, _VALUES).clone()) for name, each in first_and_last.items()]
 
     def end(self, step: int) -> None:
         """It is over; the gradients are still there."""
         changes, gradients = list[Tensor](), list[Tensor]()
         for _, parameter, before in self._before:
-            gradient = parameter.grad
-            if gradient is not None and gradient.layout is torch.strided and before.shape == _some(parameter).shape:
-                changes.append((_some(parameter) - before).double())
-                gradients.append(_some(gradient).double())
+            gradient, now = parameter.grad, first_values(parameter, _VALUES)
+            if gradient is not None and gradient.layout is torch.strided and before.shape == now.shape:
+                changes.append((now - before).double())
+                gradients.append(first_values(gradient, _VALUES).double())
         if not gradients or not any(bool(each.any()) for each in gradients):
             return
         change, gradient = torch.cat(changes), torch.cat(gradients)
@@ -57,7 +56,3 @@ class ByHand:
         """What was seen so far."""
         figures = {"looks": float(self._looks), "moved": float(self._moved), "uphill": float(self._uphill)}
         return Evidence("steps by hand", self._names, (self._first, self._last), figures) if self._looks else None
-
-
-def _some(tensor: Tensor) -> Tensor:
-    return local(tensor).detach().reshape(-1)[:_VALUES]

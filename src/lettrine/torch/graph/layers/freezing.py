@@ -22,6 +22,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import BatchNorm
+from lettrine.torch.private import version
 
 _BUILTINS: Final = frozenset(
     "super any all isinstance range len getattr hasattr enumerate zip list tuple set".split()  # noqa: SIM905
@@ -55,7 +56,7 @@ class FreezesItself:
             self._meant = {}
             self._try(look)
         elif self._steps:
-            moved = {name: each for name, each in self._meant.items() if each._version > self._versions[name]}  # noqa: SLF001
+            moved = {name: each for name, each in self._meant.items() if version(each) > self._versions[name]}
             self._meant = {name: each for name, each in moved.items() if each.requires_grad}
             self._norms = {name: each for name, each in self._norms.items() if each.training}
         if self._meant or self._norms:
@@ -75,7 +76,7 @@ class FreezesItself:
             self._meant = {**(self._meant or {}), **{before + each: module.get_parameter(each) for each in parameters}}
             self._norms |= {before + each: module.get_submodule(each) for each in norms}
             self._owner = self._owner or (type(module).__name__ if parameters or norms else "")
-        self._versions = {name: each._version for name, each in (self._meant or {}).items()}  # noqa: SLF001
+        self._versions = {name: version(each) for name, each in (self._meant or {}).items()}
 
     def finish(self) -> Iterator[Evidence]:
         """What is left."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.copies import local
+from lettrine.torch.capture.copies import first_values, local
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.walks import fresh_random
 from lettrine.torch.private import version
@@ -96,7 +96,9 @@ def _copies(modules: dict[str, nn.Module], held: set[int]) -> Iterable[tuple[str
         inside = any(name.startswith(f"{outer}.") for outer in found)
         for live in () if inside else trained.get(shape, ()):
             pairs = list(zip(modules[live].parameters(), modules[name].parameters(), strict=True))
-            if all(torch.equal(_some(a), _some(b)) for a, b in pairs) and any(fresh_random(local(b)) for _, b in pairs):
+            if all(torch.equal(first_values(a, _VALUES), first_values(b, _VALUES)) for a, b in pairs) and any(
+                fresh_random(local(b)) for _, b in pairs
+            ):
                 found.append(name)
                 yield live, name
                 break
@@ -105,11 +107,7 @@ def _copies(modules: dict[str, nn.Module], held: set[int]) -> Iterable[tuple[str
 def _state(module: nn.Module) -> tuple[list[Tensor], list[int]]:
     """A copy of some values of its first matrices, and how often its parameters were written."""
     matrices = [each for each in module.parameters() if each.ndim > 1][:_MATRICES]
-    return [_some(each).clone() for each in matrices], list(map(version, module.parameters()))
-
-
-def _some(parameter: Tensor) -> Tensor:
-    return local(parameter).detach().reshape(-1)[:_VALUES]
+    return [first_values(each, _VALUES).clone() for each in matrices], list(map(version, module.parameters()))
 
 
 def _same(values: list[Tensor], others: list[Tensor]) -> bool:

@@ -9,16 +9,17 @@ stay.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.copies import local
+from lettrine.torch.capture.copies import first_values, local
 from lettrine.torch.graph.walks import fresh_random
 from lettrine.torch.private import version
 
-_VALUES = 4_096  # compared
+_VALUES: Final = 4_096  # compared
 
 
 class ToldBy:
@@ -26,13 +27,13 @@ class ToldBy:
 
     def __init__(self, step: int, weight: Tensor) -> None:
         self._first = self._last = step
-        self._start, self._version = _some(weight).clone(), version(weight)
+        self._start, self._version = first_values(weight, _VALUES).clone(), version(weight)
         self._looks = 1
         self._still = bool(fresh_random(local(weight)))
 
     def see(self, step: int, weight: Tensor) -> None:
         """At another look."""
-        now = _some(weight)
+        now = first_values(weight, _VALUES)
         same = now.shape == self._start.shape and torch.equal(now, self._start) and version(weight) == self._version
         self._still, self._last, self._looks = self._still and same, step, self._looks + 1
 
@@ -41,7 +42,3 @@ class ToldBy:
         if self._still:
             figures = {"steps": float(self._last - self._first), "looks": float(self._looks)}
             yield Evidence("fixed target", (name,), (self._first, self._last), figures)
-
-
-def _some(tensor: Tensor) -> Tensor:
-    return local(tensor).detach().reshape(-1)[:_VALUES]

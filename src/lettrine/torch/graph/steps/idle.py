@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.copies import local
+from lettrine.torch.capture.copies import first_values, local
 from lettrine.torch.capture.looks import Stepping, reader
 from lettrine.torch.graph.steps.stepping import nothing
 from lettrine.torch.private import version
@@ -105,12 +105,14 @@ class Rounded:
             if name in self._before:
                 values, asked = self._before[name]
                 if bool(asked.any()):
-                    stayed = (_some(parameter) == values) & asked
+                    stayed = (first_values(parameter, _VALUES) == values) & asked
                     lost = self._found.setdefault(name, _Lost(str(parameter.dtype).removeprefix("torch.")))
                     lost.shares.append(float(stayed.sum() / asked.sum()))
         self._step = stepping.step
         self._before = {
-            name: (_some(each).clone(), _some(each.grad) != 0) for name, each in low[:_WITNESSES] if each.grad is not None
+            name: (first_values(each, _VALUES).clone(), first_values(each.grad, _VALUES) != 0)
+            for name, each in low[:_WITNESSES]
+            if each.grad is not None
         }
         return ()
 
@@ -119,7 +121,3 @@ class Rounded:
         for name, lost in self._found.items():
             figures = {"share": sorted(lost.shares)[len(lost.shares) // 2], "steps": float(len(lost.shares))}
             yield Evidence("rounded", (name,), (0, self._step), figures, {"dtype": lost.dtype})
-
-
-def _some(tensor: Tensor) -> Tensor:
-    return local(tensor).detach().reshape(-1)[:_VALUES]
