@@ -36,6 +36,8 @@ from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.losses.means import weight_of
 from lettrine.torch.graph.losses.scales import last_factors
 from lettrine.torch.graph.losses.terms import Term, terms_of
+from lettrine.torch.graph.reading import Node
+from lettrine.torch.graph.walks import walk
 from lettrine.torch.private import without_modes
 
 T = TypeVar("T")
@@ -62,8 +64,26 @@ class RootCall:
         return tensors_in(self.output)
 
 
+class OfModel:
+    """What is looked up once for all readers."""
+
+    model: nn.Module
+    optimisers: Sequence[Optimizer]
+
+    @cached_property
+    def named(self) -> dict[str, nn.Parameter]:
+        """The model's parameters by name."""
+        return dict(self.model.named_parameters())
+
+    @cached_property
+    def held(self) -> frozenset[int]:
+        """The parameters that optimisers hold, by identity."""
+        groups = [group for optimiser in self.optimisers for group in optimiser.param_groups]
+        return frozenset(id(parameter) for group in groups for parameter in group["params"])
+
+
 @dataclass(frozen=True)
-class Look:
+class Look(OfModel):
     """One backward pass of a step, with all calls before it; or one pass in eval mode.
 
     loss: the tensor that `backward` was called on, perhaps scaled or divided; None if it was not seen. Its graph still holds its
@@ -96,9 +116,14 @@ class Look:
     @cached_property
     def parameters(self) -> dict[int, str]:
         """Names of the model's parameters, by identity."""
-        return {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return {id(parameter): name for name, parameter in self.named.items()}
 
-    @property
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """The graph of the loss, nearest nodes first; empty if the loss was not seen."""
+        return walk([self.loss.grad_fn]) if self.loss is not None else []
+
+    @cached_property
     def outside(self) -> tuple[FunctionCall, ...]:
         """The functions called outside of all watched modules: those that computed the loss from the model's outputs."""
         return tuple(call for call in self.calls if not call.where)
@@ -125,7 +150,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Stepping:
+class Stepping(OfModel):
     """An optimiser that is about to step. passes: backward passes since an optimiser last stepped, of those that are looked at;
     parts: all of them, judged by the calls of the model. gradient_scale, output_scale:
     the factors by which a GradScaler made the gradients of parameters and of outputs larger, see `capture.scaling`. leftover: 1

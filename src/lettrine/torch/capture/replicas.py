@@ -100,7 +100,7 @@ class ReplicaNotes:
             alone = set(getattr(stepping.model, "_ddp_params_and_buffers_to_ignore", ()))
             held = [
                 (clean_name(name), each)
-                for name, each in stepping.model.named_parameters()
+                for name, each in stepping.named.items()
                 if id(each) in own and name not in alone and getattr(each, "allreduce", True) and measurable(local(each))
             ]
             self._sharded |= {name for name, each in held if placed(stepping.model, each).sharded}

@@ -32,7 +32,9 @@ def gathers(model: nn.Module) -> bool:
     """Whether FSDP gathers whole parameters for each call. Those are not in `model.parameters()`."""
     if "torch.distributed.fsdp" not in sys.modules:
         return False  # asked for at every sampled step
-    return any(fsdp(each, "FSDPModule") or fsdp(each, "FullyShardedDataParallel") for each in model.modules())
+    found = [getattr(sys.modules["torch.distributed.fsdp"], name, None) for name in ("FSDPModule", "FullyShardedDataParallel")]
+    kinds = tuple(each for each in found if isinstance(each, type))
+    return any(isinstance(each, kinds) for each in model.modules())
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.capture.sharding import gathers
+from lettrine.torch.graph.reading import Node
 from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
 from lettrine.torch.private import sequence, version
 
@@ -38,7 +39,7 @@ class Unheld:
         self._names: dict[int, str] = {}
         self._last = -1
         self._again: set[int] = set()  # those seen again in a later step
-        self._held: set[int] = set()
+        self._held: frozenset[int] = frozenset()
         self._anew: dict[int, list[tuple[int, str]]] = {}  # by step: size and distribution of parameters not seen before
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -48,7 +49,7 @@ class Unheld:
         self._last = look.step
         if not look.whole:
             return ()
-        own = look.parameters.keys() | _held_by(look)
+        own = look.parameters.keys() | look.held
         outputs = [tensor.grad_fn for root in look.roots for tensor in tensors_in(root.output)]
         for leaf in leaves(walk(outputs)):
             if isinstance(leaf, nn.Parameter) and id(leaf) not in own:
@@ -65,7 +66,7 @@ class Unheld:
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """An optimiser may take parameters later."""
-        self._held = _held_by(stepping)
+        self._held = stepping.held
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -105,11 +106,6 @@ def _copied(leaf: Tensor, model: nn.Module) -> bool:
     return any(each.shape == leaf.shape and torch.equal(each, leaf) for each in model.parameters())
 
 
-def _held_by(seen: Look | Stepping) -> set[int]:
-    groups = [group for optimiser in seen.optimisers for group in optimiser.param_groups]
-    return {id(parameter) for group in groups for parameter in group["params"]}
-
-
 @reader
 class ReachingBack:
     """Evidence "reaching back": a loss whose graph still holds nodes made in earlier steps.
@@ -132,14 +128,14 @@ class ReachingBack:
         """Count the graph."""
         if look.loss is None or look.place or look.step == self._step:
             return ()
-        self._counts, self._top = _counted(look.step, look.loss, self._counts, self._top)
+        self._counts, self._top = _counted(look.step, look.nodes, self._counts, self._top)
         self._step = look.step
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
         """Count the graph of the loss handed over. A plain loss is the one looked at already."""
         if isinstance(loss, Tensor) and loss.grad_fn is not None and not (self._handed and self._handed[-1][0] == step):
-            self._handed, self._handed_top = _counted(step, loss, self._handed, self._handed_top)
+            self._handed, self._handed_top = _counted(step, walk([loss.grad_fn]), self._handed, self._handed_top)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -152,9 +148,8 @@ class ReachingBack:
             yield Evidence("reaching back", where, (first, last), {name: float(value) for name, value in figures.items()})
 
 
-def _counted(step: int, loss: Tensor, counts: list[tuple[int, int]], top: int) -> tuple[list[tuple[int, int]], int]:
+def _counted(step: int, nodes: list[Node], counts: list[tuple[int, int]], top: int) -> tuple[list[tuple[int, int]], int]:
     """The looks in a row that reach back, including this one, and the number of its last node."""
-    nodes = walk([loss.grad_fn])
     numbers = [number for node in nodes if not hasattr(node, "variable") and (number := sequence(node)) >= 0]
     back = top >= 0 and bool(numbers) and min(numbers) < top
     return [*(counts if back else ()), (step, len(nodes))], max(numbers, default=-1)

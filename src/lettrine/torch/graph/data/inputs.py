@@ -106,7 +106,7 @@ class Inputs:
                 continue  # another micro-batch of the same step
             seen.steps.append(look.step)
             seen.marks.append(mark(tokens if given is None else given))
-            seen.versions.append(next((version(each) for each in look.model.parameters() if each.requires_grad), 0))
+            seen.versions.append(next((version(each) for each in look.named.values() if each.requires_grad), 0))
             _note_same(seen, tokens if given is None else given)
             if tokens is not None and sum(map(len, seen.inputs)) < _ALL:
                 _take_pairs(seen, tokens, look)
@@ -212,19 +212,21 @@ def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
     single = target[:1].numel() == 1
     named = not target.is_floating_point() and not single
     seen.copies.take(given, target)
-    seen.inputs.append(flat(given) if given.is_floating_point() else np.hstack([_spelled(given, 0), _spelled(given, _PLACE)]))
+    seen.inputs.append(flat(given) if given.is_floating_point() else _spelled(given, 0, _PLACE))
     seen.targets.append(_spelled(target, _PLACE) if named else flat(target))
     seen.columns = seen.inputs[-1].shape[1] if not given.is_floating_point() else target[:1].numel()
     seen.classes = single and (not target.is_floating_point() or each.expects in ("logits", "probabilities"))
 
 
-def _spelled(tokens: Tensor, place: int) -> Array:
-    """The first rows of tokens or class numbers, as counts of what occurs, (R, _WIDE); place: 0 for wherever it occurs, otherwise
-    for each place apart. What a hash brings together only blurs the counts.
+def _spelled(tokens: Tensor, *places: int) -> Array:
+    """The first rows of tokens or class numbers, as counts of what occurs, (R, _WIDE for each of places). A place: 0 for
+    wherever it occurs, otherwise for each place apart. What a hash brings together only blurs the counts.
     """
-    rows = tokens.detach()[:ROWS].reshape(min(len(tokens), ROWS), -1)[:, :_LONG].long().cpu()
-    columns = (rows * _SPREAD + place * torch.arange(rows.shape[1])).remainder(_WIDE)
-    return np.asarray(torch.zeros(len(rows), _WIDE).scatter_add_(1, columns, torch.ones(rows.shape)).double().numpy())
+    rows = tokens.detach()[:ROWS].reshape(min(len(tokens), ROWS), -1)[:, :_LONG].long().cpu().numpy()
+    wide = _WIDE * len(places)
+    each = [(rows * _SPREAD + place * np.arange(rows.shape[1])) % _WIDE + _WIDE * at for at, place in enumerate(places)]
+    columns = np.concatenate(each, axis=1) + wide * np.arange(len(rows))[:, None]
+    return np.bincount(columns.reshape(-1), minlength=wide * len(rows)).reshape(len(rows), wide).astype(np.float64)
 
 
 def _figures(seen: _Seen) -> dict[str, float]:

@@ -126,7 +126,8 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
     sums.add("alone", each.alone)
     sums.add("given", each.given)
     table = _table(each.prediction, _class_axis(each))
-    finite = table[np.isfinite(table).all(axis=1)]
+    known = np.isfinite(table)
+    finite = table if known.all() else table[known.all(axis=1)]
     if not len(finite):
         return
     low, high = finite.min(), finite.max()
@@ -306,7 +307,8 @@ def _class_axis(each: Comparison) -> int:
 def _table(tensor: Tensor, axis: int) -> Array:
     """Rows along an axis, (R, K), at most MOST numbers, taken from all rows."""
     moved = tensor.detach()
-    moved = moved.movedim(axis, -1).flatten(0, -2) if moved.ndim > 1 else moved.reshape(1, -1)
+    if moved.ndim != 2 or axis not in (1, -1):
+        moved = moved.movedim(axis, -1).flatten(0, -2) if moved.ndim > 1 else moved.reshape(1, -1)
     most = max(1, MOST // moved.shape[1])
     return np.asarray(moved[:: -(-len(moved) // most)].to(torch.float64).cpu().numpy())
 

@@ -30,7 +30,7 @@ class Drawn:
         if self._done:
             return
         self._done = True
-        usual = (each for each in look.model.parameters() if not isinstance(each, nn.UninitializedParameter))
+        usual = (each for each in look.named.values() if not isinstance(each, nn.UninitializedParameter))
         matrices = [each for each in usual if each.requires_grad and each.ndim > 1 and each.device.type != "meta"][:_MOST]
         if look.step == 0 and matrices:
             drawn = sum(bool(fresh_random(each)) for each in matrices) / len(matrices)

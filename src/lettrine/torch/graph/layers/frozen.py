@@ -37,7 +37,7 @@ class FrozenRandom:
         if self._found is None and look.modules:
             self._first, self._found = look.step, {}
             frozen, trained, loaded = {}, [], False
-            for name, parameter in look.model.named_parameters():
+            for name, parameter in look.named.items():
                 if parameter.requires_grad:
                     trained.append(parameter)
                 elif not isinstance(parameter, nn.UninitializedParameter):
@@ -49,7 +49,7 @@ class FrozenRandom:
                 # may be too.
                 frozen = {name: (each, drawn) for name, (each, drawn) in frozen.items() if not drawn.startswith("normal")}
             if frozen and trained:
-                self._all = sum(each.numel() for each in look.model.parameters() if each.ndim > 1)
+                self._all = sum(each.numel() for each in look.named.values() if each.ndim > 1)
                 on_the_way = _on_the_way(look)
                 for name, (parameter, drawn) in frozen.items():
                     copied = any(each.shape == parameter.shape and torch.equal(each, parameter) for each in trained)

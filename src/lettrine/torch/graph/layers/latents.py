@@ -13,7 +13,6 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.reading import Node
-from lettrine.torch.graph.walks import walk
 from lettrine.torch.private import saved
 
 _DRAWS: Final = frozenset(("randn_like", "randn", "normal", "normal_"))
@@ -80,7 +79,7 @@ def _within(look: Look, noise: list[Tensor]) -> tuple[Tensor, Tensor] | None:
     if look.loss is None or not look.whole:
         return None
     places = {each.data_ptr(): each for each in noise if each.ndim > 1 and not each.requires_grad}
-    nodes = walk([look.loss.grad_fn])
+    nodes = look.nodes
     takers: dict[tuple[Node, int], list[Node]] = {}
     for node in nodes:
         for edge in _below(node) if node.name() != _EXPANDED else ():

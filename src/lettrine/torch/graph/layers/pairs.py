@@ -36,7 +36,7 @@ class FrozenPairs:
         self._last = look.step
         if self._found is None and look.modules:
             self._first, self._found = look.step, {}
-            flat = {name: each for name, each in look.model.named_parameters() if each.ndim == 2}
+            flat = {name: each for name, each in look.named.items() if each.ndim == 2}
             zeros = [name for name, each in flat.items() if not each.requires_grad and each.numel() and not bool(each.any())]
             if zeros and len(flat) <= _MOST and not any(_pairs(list(flat), flat, trained=True)):
                 called = {id(each) for call in look.modules for each in call.module.parameters(recurse=False)}

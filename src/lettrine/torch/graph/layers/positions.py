@@ -44,7 +44,8 @@ class Positions:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         batch = max(batch_of(look), _first(look))
-        if look.place or batch < _ROWS:
+        adding = any(call.name in _ADDING and call.where for call in look.calls)
+        if look.place or batch < _ROWS or not adding:
             return ()
         tables = _tables(look)
         for call in look.calls:
@@ -72,7 +73,7 @@ def _first(look: Look) -> int:
 def _tables(look: Look) -> dict[int, int]:
     """By address: the rows of all buffers, parameters and other tensors of modules, and of embeddings given 0, 1, 2 …"""
     held = [each for module in look.model.modules() for each in vars(module).values() if isinstance(each, Tensor)]
-    held += [*look.model.parameters(), *look.model.buffers()]
+    held += [*look.named.values(), *look.model.buffers()]
     found = {memory(each): each.numel() // each.shape[-1] for each in held if readable(each) and each.ndim}
     for call in look.calls:
         places, weight, result = call.given(0, "input"), call.given(1, "weight"), call.result

@@ -8,7 +8,6 @@ from typing import ClassVar
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.reading import Node, operation
-from lettrine.torch.graph.walks import walk
 
 _HANDED_ON = frozenset(("View", "Transpose", "NativeDropout", "Reshape", "Alias", "Clone", "ToCopy"))
 
@@ -30,7 +29,7 @@ class PostNorm:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Count them, at the first look."""
         if self._found is None and look.loss is not None:
-            norms = [node for node in walk([look.loss.grad_fn]) if operation(node) == "NativeLayerNorm"]
+            norms = [node for node in look.nodes if operation(node) == "NativeLayerNorm"]
             post = sum(_sum_of_a_norm(node) for node in norms)
             self._found = Evidence("post-norm", (), (look.step, look.step), {"post": float(post), "norms": float(len(norms))})
         return ()

@@ -42,7 +42,7 @@ class Shares:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         done: set[str] = set()
-        names = {id(parameter): name for name, parameter in look.model.named_parameters()}
+        names = look.parameters
         for call in look.calls:
             if call.name not in _PRODUCTS or call.where in done:
                 continue

@@ -22,7 +22,6 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import LOSSES
 from lettrine.torch.graph.reading import Node
-from lettrine.torch.graph.walks import walk
 
 _ADDING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__".split())  # noqa: SIM905
 _JOINING: Final = _ADDING | frozenset("mul __mul__ __rmul__ div __truediv__".split())  # noqa: SIM905
@@ -59,7 +58,7 @@ class Bare:
             counts[0] += bool(function)
             counts[1] += 1
             self._terms[site] = function or self._terms.get(site, "")
-        self._frozen |= not all(each.requires_grad for each in look.model.parameters())
+        self._frozen |= not all(each.requires_grad for each in look.named.values())
         own = float(look.loss.detach())
         self._done.add(own)
         self._waiting = [value for value in self._waiting if value != own]
@@ -117,7 +116,7 @@ def _as_a_number(look: Look) -> tuple[float, str, str] | None:
         for value in map(_number, call.args) if call.name in _JOINING else ():
             for known, tensor, name in computed if value else ():
                 if known == value:
-                    nodes = set(walk([look.loss.grad_fn])) if nodes is None and look.loss is not None else nodes
+                    nodes = set(look.nodes) if nodes is None else nodes
                     if tensor.grad_fn not in (nodes or ()):
                         return value, name, ""
         result = call.result

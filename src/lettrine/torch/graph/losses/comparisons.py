@@ -86,34 +86,44 @@ def comparisons(look: Look) -> list[Comparison]:
     # A tensor that is of the wanted shape, type or place already is given back as it is: nothing was made.
     made = [call for call in look.calls if isinstance(call.result, Tensor)]
     makers = {id(call.result): call for call in made if call.name not in _KEEPING or call.given(0, "input") is not call.result}
-    answers = {
-        memory(tensor)
-        for tensor in [*tensors_within([root.output for root in look.roots]), *_results(look.calls)]
-        if tensor.requires_grad and readable(tensor)
-    }
-    uses: dict[int, set[str]] = {}
+    uses = _uses(look.calls)
+    found: list[Comparison] = []
     for call in look.calls:
-        for given in call.args:
-            uses.setdefault(id(given), set()).add(call.name)
-    for call in look.calls:
-        if call.name in _FROM and call.given(1, "other") == 1 and not _CUTTING.isdisjoint(uses.get(id(call.result), ())):
-            uses[id(call.given(0, "input"))].add(_HINGED)
-    found = []
-    for call in look.calls:
-        whole = alone(look.loss, call)
-        pair = _pair(call, uses) or (_picked(call, uses) if _whole(call, alone=whole, uses=uses) else None)
-        if pair is None:
+        pair = _pair(call, uses)
+        compared = pair or _picked(call, uses)
+        if compared is None:
             continue
-        expects, prediction, target = pair
+        whole = alone(look.loss, call)
+        if pair is None and not _whole(call, alone=whole, uses=uses):
+            continue
+        expects, prediction, target = compared
         head = head_of(_unmasked(prediction, makers), names)
         if head.place and readable(prediction) and readable(target):
             if expects == "product" and _complement(target, look.calls):
                 expects = "likelihood"
-            data = _given(target, makers, answers)
+            data = _given(target, makers, look.once(_answers))
             if call.name == "gather" and target.ndim == prediction.ndim and target.shape[-1] == 1:
                 target = target.squeeze(-1)
             found.append(Comparison(expects, prediction, target, head, call, data, whole, _mask(call, target, look.calls)))
     return found
+
+
+def _uses(calls: Sequence[FunctionCall]) -> dict[int, set[str]]:
+    """For the id of each tensor, the names of the functions that take it."""
+    uses: dict[int, set[str]] = {}
+    for call in calls:
+        for given in call.args:
+            uses.setdefault(id(given), set()).add(call.name)
+    for call in calls:
+        if call.name in _FROM and call.given(1, "other") == 1 and not _CUTTING.isdisjoint(uses.get(id(call.result), ())):
+            uses[id(call.given(0, "input"))].add(_HINGED)
+    return uses
+
+
+def _answers(look: Look) -> set[int]:
+    """By memory: all that the model's weights made."""
+    made = [*tensors_within([root.output for root in look.roots]), *_results(look.calls)]
+    return {memory(tensor) for tensor in made if tensor.requires_grad and readable(tensor)}
 
 
 def _unmasked(prediction: Tensor, makers: Mapping[int, FunctionCall]) -> Tensor:

@@ -71,7 +71,7 @@ class Directions:
         built = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
         if built or look.turned <= 0:
             return ()
-        if not judges(look) and _trained(look, loss):
+        if not judges(look) and _trained(look):
             for measure, beside in _wrong(look, loss):
                 self._found.setdefault((measure.what, beside), []).append((look.step, measure.value))
         return ()
@@ -84,14 +84,12 @@ class Directions:
             yield Evidence("wrong direction", (), (first, last), figures, {"what": what, "with": beside})
 
 
-def _trained(look: Look, loss: Tensor) -> bool:
+def _trained(look: Look) -> bool:
     """Whether the parameters nearest to the loss are the model's and are trained: an attack on a network lowers it on purpose."""
-    if fixed_head(look):
+    if look.once(fixed_head):
         return False
-    nearest = next(iter(leaves(walk([loss.grad_fn]))), None)
-    groups = [group for each in look.optimisers for group in each.param_groups]
-    held = {id(parameter) for group in groups for parameter in group["params"]}
-    return id(nearest) in look.parameters and (id(nearest) in held or not held)
+    nearest = next(iter(leaves(look.nodes)), None)
+    return id(nearest) in look.parameters and (id(nearest) in look.held or not look.held)
 
 
 def _wrong(look: Look, loss: Tensor) -> list[tuple[_Measure, str]]:

@@ -9,7 +9,7 @@ def fixed_head(look: Look) -> bool:
     """Whether the optimisers hold something, but nothing of the last module with parameters: an input, a prompt or a disturbance
     is trained, and the network stays as it is. False where the modules were not noted.
     """
-    held = {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
+    held = look.held
     for call in reversed(look.modules):
         own = list(call.module.parameters())
         if own and not any(call.module.children()):  # one that holds others returns last, wherever its own parameters are used

@@ -38,7 +38,7 @@ class LeftOut:
         self._looks, self._last = self._looks + 1, look.step
         results = [(call.result, call.name) for call in look.outside if isinstance(call.result, Tensor)]
         numbers = [(each, name) for each, name in results if each.numel() == 1 and each.grad_fn is not None]
-        nodes = walk([look.loss.grad_fn]) if numbers else []
+        nodes = look.nodes if numbers else []
         known = set(nodes)
         aside = [(each, name) for each, name in numbers if each.grad_fn not in known]
         asked = [each.grad_fn for each in _differentiated(look)] if aside else []

@@ -92,7 +92,7 @@ class LossReader:
             maximised = (
                 any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups) or look.turned <= 0
             )
-            self._upwards.append((terms[0].weight < 0) is not maximised and not fixed_head(look))
+            self._upwards.append((terms[0].weight < 0) is not maximised and not look.once(fixed_head))
             self._maximised.append(maximised)
         return ()
 

@@ -19,6 +19,7 @@ from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.private import saved
 
 _BACK: Final = 24  # operations looked at, from the logits backwards
+_TELLING: Final = frozenset(("Where", "Mul", "IndexPut", "Scatter", "ScatterAdd"))
 _CHANGING: Final = ("sub", "sub_", "__sub__", "add", "add_", "__add__")
 
 
@@ -26,7 +27,7 @@ def margined(logits: Tensor | None, target: Tensor | None, calls: Iterable[Funct
     """Whether the logits (N, K) were changed at the place of each target, (N,), and elsewhere otherwise."""
     if logits is None or target is None or logits.ndim != 2 or target.shape != logits.shape[:1] or target.is_floating_point():
         return False
-    if not readable(target) or not bool(((target >= 0) & (target < logits.shape[1])).all()):
+    if not readable(target):
         return False
     right = cache(lambda: functional.one_hot(target.long(), logits.shape[1]).bool())  # hardly ever asked for
     added = [call for call in calls if call.name in _CHANGING and isinstance(call.result, Tensor)]
@@ -37,6 +38,11 @@ def margined(logits: Tensor | None, target: Tensor | None, calls: Iterable[Funct
         if node is None or node in seen:
             continue
         seen.add(node)
+        if operation(node) not in _TELLING and node not in changes:
+            waiting += [following for following, _ in node.next_functions]
+            continue
+        if not bool(((target >= 0) & (target < logits.shape[1])).all()):
+            return False
         if _told(node, right, target) or (node in changes and any(_only(each, right) for each in changes[node].args)):
             return True
         waiting += [following for following, _ in node.next_functions]

@@ -14,7 +14,6 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.terms import FUNCTIONS
-from lettrine.torch.graph.walks import walk
 
 _FEWEST: Final = 4  # errors of a step
 
@@ -39,7 +38,7 @@ class OnlyLast:
         called = {root.name for root in look.roots}
         if len(errors) < _FEWEST or len(called) > 1 or len(look.roots) < _FEWEST or len({call.name for call in errors}) > 1:
             return ()
-        known = set(walk([look.loss.grad_fn]))
+        known = set(look.nodes)
         if [call.result.grad_fn in known for call in errors] == [False] * (len(errors) - 1) + [True]:
             first = self._steps[0] if self._looks else look.step
             self._looks, self._errors, self._steps = self._looks + 1, len(errors), (first, look.step)

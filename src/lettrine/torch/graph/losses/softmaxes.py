@@ -49,8 +49,7 @@ class Softmaxes:
         calls = [call for call in look.calls if call.name in _NAMES and call.where][:_MOST]
         if not calls:
             return ()
-        names = {id(parameter): name for name, parameter in look.model.named_parameters()}
-        shapes = {name: parameter.shape for name, parameter in look.model.named_parameters()}
+        names, shapes = look.parameters, {name: parameter.shape for name, parameter in look.named.items()}
         batch = batch_of(look)
         for call in calls:
             given, result = call.given(0, "input"), call.result

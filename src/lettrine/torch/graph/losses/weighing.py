@@ -49,7 +49,7 @@ class LossWeights:
         if look.loss is None or look.loss.grad_fn is None or not (look.roots and look.optimisers) or gathers(look.model):
             return ()
         self._last = look.step
-        own = look.parameters.keys() | _held_by(look)
+        own = look.parameters.keys() | look.held
         outputs = {each.grad_fn for root in look.roots for each in tensors_in(root.output) if each.grad_fn is not None}
         found = [leaf for leaf in _added(look.loss.grad_fn, outputs) if id(leaf) not in own]
         for leaf in found:
@@ -62,7 +62,7 @@ class LossWeights:
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """Another optimiser may hold them; and by now they have their gradients."""
-        self._changed |= self._met.keys() & _held_by(stepping)
+        self._changed |= self._met.keys() & stepping.held
         self._idle |= {id(leaf) for leaf in self._now if leaf.grad is None or not bool(leaf.grad.any())}
         self._now = []
         return ()
@@ -134,7 +134,3 @@ def _between(loss: Node, outputs: set[Node]) -> list[Node]:
 
 def _values(leaf: Tensor) -> Tensor:
     return leaf.detach().reshape(-1)[:_READ]
-
-
-def _held_by(seen: Look | Stepping) -> set[int]:
-    return {id(each) for optimiser in seen.optimisers for group in optimiser.param_groups for each in group["params"]}

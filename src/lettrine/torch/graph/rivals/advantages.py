@@ -52,7 +52,7 @@ class Advantages:
         self._drawn, self._last = self._drawn + (look.step != self._last or not self._drawn), look.step
         self._waiting, self._policy = {}, set()
         products = set[Node]()
-        for node in walk([look.loss.grad_fn]):
+        for node in look.nodes:
             sides = [following for following, _ in node.next_functions] if operation(node) == "Mul" else []
             if len(sides) == 2 and None not in sides:
                 for log, weight in (sides, sides[::-1]):

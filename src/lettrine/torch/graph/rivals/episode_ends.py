@@ -44,7 +44,8 @@ class EpisodeEnds:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         targets = {memory(term.target) for term in look.terms if term.target is not None and readable(term.target)}
-        if look.place or not targets:
+        masking = any(call.name in _FILLS or call.name in _FACTORS for call in (*look.earlier, *look.calls))
+        if look.place or not targets or not masking:
             return ()
         outputs = [each for root in look.roots for each in root.outputs]
         outputs += [each for call in look.modules for each in tensors_within(call.output)]  # those without a graph are no roots

@@ -11,6 +11,7 @@ Only copies of matrices that were fresh from their random draw: a copy of traine
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +60,7 @@ class FixedCopies:
         """Find the copies at the first look, and see at the others what has become of them."""
         modules = dict(stepping.model.named_modules())
         if self._pairs is None:
-            held = {id(each) for one in stepping.optimisers for group in one.param_groups for each in group["params"]}
+            held = stepping.held
             self._pairs = [_Pair(names, stepping.step, *_state(modules[names[1]])) for names in _copies(modules, held)]
         for pair in self._pairs:
             live, copy = (modules.get(name) for name in pair.names)
@@ -80,7 +81,7 @@ class FixedCopies:
                 yield Evidence("fixed copy", pair.names, (pair.first, pair.last), figures)
 
 
-def _copies(modules: dict[str, nn.Module], held: set[int]) -> Iterable[tuple[str, str]]:
+def _copies(modules: dict[str, nn.Module], held: AbstractSet[int]) -> Iterable[tuple[str, str]]:
     """Names of a part that an optimiser holds and of its copy that none does; the outermost ones only."""
     trained: dict[tuple[tuple[str, torch.Size], ...], list[str]] = {}
     others: list[tuple[tuple[tuple[str, torch.Size], ...], str]] = []

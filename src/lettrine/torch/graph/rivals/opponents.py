@@ -38,9 +38,7 @@ def foreign(look: Look) -> bool:
     """Whether the loss passes through a network that is not trained here: its parameters are in neither the model nor an
     optimiser.
     """
-    own = set(look.parameters)
-    own |= {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
-    strange = _parameters_below(look.loss.grad_fn if look.loss is not None else None) - own
+    strange = _parameters_below(look.loss.grad_fn if look.loss is not None else None) - look.parameters.keys() - look.held
     judged = {id(each) for root in look.roots for each in root.inputs if each.requires_grad and each.is_leaf}
     return bool(look.optimisers) and len(strange - judged) > 1 and judges(look)
 

@@ -105,7 +105,8 @@ class Values:
         """Take in one look."""
         terms = [(term.given, term.target) for term in look.terms if term.given is not None and term.target is not None]
         pairs = [(given, target) for given, target in terms if readable(target) and not target.requires_grad]
-        values = _followed(look) if pairs else {}
+        adding = any(call.name in _ADDING for call in (*look.earlier, *look.outside))
+        values = _followed(look) if pairs and adding else {}
         made = look.once(makers) if values else {}
         for given, target in pairs:
             value = values.get(memory(target))
@@ -170,8 +171,7 @@ def _paid(added: list[Tensor]) -> int:
 def _followed(look: Look) -> dict[int, _Value]:
     """By memory: what became of the answers of networks."""
     roots = {root.module for root in look.roots}
-    trained = {id(each) for one in look.optimisers for group in one.param_groups for each in group["params"]}
-    whole = all(id(each) in trained for each in look.model.parameters())
+    trained, whole = look.held, look.held.issuperset(look.parameters)
     asked = [(list(root.inputs), root.outputs) for root in look.roots]
     asked += [(tensors_within(call.args), tensors_within(call.output)) for call in look.modules if call.module in roots]
     values = {

@@ -57,7 +57,7 @@ class FixedNet:
         self._done = True
         held: list[Tensor] = [each for one in stepping.optimisers for group in one.param_groups for each in group["params"]]
         known = set(map(id, held))
-        outside = {name: each for name, each in stepping.model.named_parameters() if each.requires_grad and id(each) not in known}
+        outside = {name: each for name, each in stepping.named.items() if each.requires_grad and id(each) not in known}
         matrices = [each for each in outside.values() if each.ndim > 1 and each.device.type != "meta"][:_MOST]
         if not held or not matrices:
             return

@@ -56,7 +56,7 @@ class Idle:
             state = list(map(version, held)), float(local(held[0]).detach().double().sum()) if held else 0.0
             if (waiting := self._waiting.get(id(optimiser))) is None:
                 known = set(map(id, held))
-                names = tuple(name for name, each in stepping.model.named_parameters() if id(each) in known)
+                names = tuple(name for name, each in stepping.named.items() if id(each) in known)
                 waiting = self._waiting[id(optimiser)] = _Waiting(state, stepping.step, names)
             waiting.last, waiting.moved = stepping.step, waiting.moved or state != waiting.first
             waiting.gradients += not nothing(held)
@@ -96,7 +96,7 @@ class Rounded:
         held = {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
         low = [
             (name, each)
-            for name, each in stepping.model.named_parameters()
+            for name, each in stepping.named.items()
             if each.dtype in _LOW and each.ndim > 1 and each.grad is not None and id(each) in held and not each.grad.is_sparse
         ]
         if not low:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.sharding import gathers
-from lettrine.torch.graph.walks import leaves, walk
+from lettrine.torch.graph.walks import leaves
 from lettrine.torch.private import version
 
 
@@ -34,14 +34,13 @@ class Replaced:
         """Take in one look."""
         if look.loss is None or gathers(look.model):
             return ()
-        held = {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
-        now = dict(look.model.named_parameters())
+        held, now = look.held, look.named
         if self._held is None:
             self._held = {name: weakref.ref(each) for name, each in now.items() if id(each) in held}
             return ()
         new = {name: now[name] for name, was in self._held.items() if name in now and was() is not now[name]}
         new = {name: each for name, each in new.items() if each.requires_grad and id(each) not in held}
-        reached = {id(leaf) for leaf in leaves(walk([look.loss.grad_fn]))} if new else set()
+        reached = {id(leaf) for leaf in leaves(look.nodes)} if new else set()
         new = {name: each for name, each in new.items() if id(each) in reached}
         if new:
             self._steps.append(look.step)

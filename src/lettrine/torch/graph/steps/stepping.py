@@ -71,7 +71,7 @@ class Gradients:
         """A backward pass is about to begin."""
         if not look.place:
             self._passes, self._divided = [], False
-        parameters = [parameter for parameter in look.model.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in look.named.values() if parameter.requires_grad]
         versions = list(map(version, parameters))
         plain = look.loss is not None and all(root.module.training for root in look.roots)
         asked = any(tensor.requires_grad for root in look.roots for tensor in tensors_in([root.args, list(root.kwargs.values())]))
@@ -86,7 +86,7 @@ class Gradients:
         held = {id(parameter): parameter for group in stepping.optimiser.param_groups for parameter in group["params"]}
         size, names = self._names.get(id(stepping.optimiser), (-1, ()))
         if size != len(held):
-            names = tuple(name for name, parameter in stepping.model.named_parameters() if id(parameter) in held)
+            names = tuple(name for name, parameter in stepping.named.items() if id(parameter) in held)
             self._names[id(stepping.optimiser)] = len(held), names
         count = self._counts.setdefault(names, _Count())
         count.steps += 1
@@ -99,7 +99,7 @@ class Gradients:
             count.none += 1
             count.zeros += any(parameter.grad is not None for parameter in held.values())
             count.called += stepping.passes > 0
-            count.others += not nothing([each for each in stepping.model.parameters() if id(each) not in held])
+            count.others += not nothing([each for each in stepping.named.values() if id(each) not in held])
         if len(self._passes) > 1 and None not in self._passes and stepping.passes == len(self._passes):
             count.accumulated += 1
             count.micro = max(count.micro, stepping.passes)
