@@ -205,6 +205,7 @@ CHECKUP_LEFT: Final = 0.01  # of the gradients: those of earlier steps among the
 CHECKUP_RESCALED: Final = 8.0  # times the norm, where the scale is 256 times lower: rounding in float16 changes it by less than 2
 CHECKUP_DIED: Final = 0.5  # of a module's ReLU units, that give 0 for all examples after some steps and did not before them
 CHECKUP_RATE_RUN: Final = 3_000  # steps of a long run: a rate that is too low does not reach what a better one reaches in a trial
+CHECKUP_NORM_RUN: Final = 5_000  # steps, an epoch of ImageNet at a batch of 256: torchvision's MNASNet averages over 3,300
 CHECKUP_CRAWL: Final = 500  # steps of a trial of higher rates, where the present one hardly moves the weights: 40 show nothing
 CHECKUP_EPS: Final = 1e-6  # Adam's eps above it is tried at 1e-8 where steps are too small: torch has 1e-8, Keras 1e-7
 CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and

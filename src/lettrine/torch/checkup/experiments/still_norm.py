@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_RATE_RUN, NORM_GAP, NORM_VARIANCE
+from lettrine.health.limits import CHECKUP_NORM_RUN, NORM_GAP, NORM_VARIANCE
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.randomness import norms_of
 from lettrine.torch.checkup.task import Task
@@ -48,7 +48,7 @@ def norm_statistics(task: Task) -> Result:
     finally:
         for handle in handles:
             handle.remove()
-    slow = {name for name, each in norms if each.momentum is not None and 0 < each.momentum * CHECKUP_RATE_RUN < 1}
+    slow = {name for name, each in norms if each.momentum is not None and 0 < each.momentum * CHECKUP_NORM_RUN < 1}
     still = [name for name, each in norms if name in batch and (name in slow or torch.equal(before[name][0], each.running_mean))]
     gaps = {name: _gap(*before[name], *batch[name]) for name in still}
     wrong = tuple(name for name, (gap, ratio) in gaps.items() if gap > NORM_GAP or ratio > NORM_VARIANCE)
