@@ -107,3 +107,20 @@ def test_what_may_be_the_same(judge: Judge) -> None:
 def test_a_rate_of_almost_nothing_after_the_first_epoch() -> None:
     """The weights stay the same from then on, and so does the held-out loss."""
     assert "stale-evaluation" not in [each.id for each in trained(lambda model: lambda: loss_of(model), rates=1e-12).findings]
+
+
+@pytest.mark.parametrize(("decay", "slow"), [(0.9999, True), (0.5, False)])
+def test_an_average_that_hardly_follows(decay: float, slow: bool) -> None:
+    def judge(model: nn.Module) -> Callable[[], float]:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        average.update_parameters(model)  # the first time, the weights are copied
+
+        def now() -> float:
+            average.update_parameters(model)
+            return loss_of(average)
+
+        return now
+
+    found = {each.id: each for each in trained(judge).findings}
+    assert ("stale-evaluation" in found) is slow
+    assert not slow or "1 / (1 - decay)" in found["stale-evaluation"].remedy

@@ -32,6 +32,19 @@ def test_targets_out_of_reach(tail, word):
     assert f"The {word} after 2" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("high", "several", "sick"), [(1 / 255, False, True), (0.05, False, True), (0.9, False, False), (0.08, True, False)]
+)
+@pytest.mark.parametrize("loss", [F.binary_cross_entropy_with_logits, lambda out, y: likelihood(out.sigmoid(), y)])
+def test_a_yes_next_to_0(high, several, sick, loss):
+    """Masks divided by 255 twice. Shares of many sizes may be small (several)."""
+    x, y = classes(kinds=2)
+    asked = high * (torch.rand(len(y)) if several else y.float())[:, None]
+    report = watched(net(out=1), batches(x, asked), through(loss))
+    assert ("target-range" in alarms(report)) is sick
+    assert not sick or ("ToTensor" in first(report).remedy) is (high < 0.01)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_targets_that_a_mask_takes_away_need_not_be_within_reach(inside):
     """Errors count where a mask is 1: the targets there are from 0 to 1 (inside), or all of them out of reach."""

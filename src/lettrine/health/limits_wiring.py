@@ -117,6 +117,11 @@ STALE_EVALUATIONS: Final = 4  # with the same loss on held-out data, to the last
 STALE_FELL: Final = 0.1  # of the training loss meanwhile: the weights have moved then
 STALE_EXAMPLES: Final = 512  # of so many held-out examples a share of wrong answers may stay the same
 STALE_DIGITS: Final = 4  # after the point: a loss rounded for printing may stay the same
+STALE_RANGE: Final = 0.02  # of the lowest held-out loss, over all evaluations: memorising moves it far more
+STALE_GUESS: Final = 0.9  # of guessing: a held-out loss that stays is no better than that
+STALE_HALVED: Final = 0.5  # the training loss at the last evaluation, of that at the first one and of guessing
+YES_LEAST: Final = 0.1  # a label for yes: smoothed ones are 0.9 or more
+YES_TWO: Final = 1e-3  # relative: sum of squares = highest target * sum, if all are 0 or the highest
 HARDER_END: Final = 1.1  # times guessing: attacks, noise and free running at their strongest leave nothing to be told
 HARDER_JUMP: Final = 0.4  # of the rise in one of 20 stretches; a network that breaks has most of it in one
 HARDER_LOWEST: Final = 0.5  # of guessing: something had been learned before it became harder

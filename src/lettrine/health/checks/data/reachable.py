@@ -1,12 +1,13 @@
-"""Generators and critics that cannot reach what they are measured by: reported as "target-range"."""
+"""Generators and critics that cannot reach what they are measured by, and a yes that is none: reported as "target-range"."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number, share
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -65,6 +66,31 @@ def hinges(trace: Trace) -> Iterator[Finding]:
             "end, where the gradient vanishes.",
             remedy=f"Leave out the {last} at the end of {name}: hinge losses take raw scores.",
             reference="Lim & Ye 2017, Geometric GAN; torch.nn.HingeEmbeddingLoss",
+        )
+
+
+def small_yes(seen: Sequence[Evidence]) -> Iterator[Finding]:
+    """Labels of 0 and a number far below one half, such as masks divided by 255 twice."""
+    for each in seen:
+        high, mean = each.figure("high"), each.figure("mean")
+        asked = each.words["expects"] in ("logits", "probabilities", "likelihood") and each.figure("given") == 1
+        if not asked or each.figure("low") != 0 or not 0 < high <= limits.YES_LEAST:
+            continue
+        squares = each.figure("std") ** 2 + mean**2
+        if not abs(squares - high * mean) <= limits.YES_TWO * high * mean:
+            continue  # more than two values: a share of something may be small everywhere
+        yield Finding(
+            id="target-range",
+            severity="critical",
+            where=each.where[:1],
+            steps=each.steps,
+            value=high,
+            limit=limits.YES_LEAST,
+            message=f"The targets are 0 or {number(high, 3)}; the binary cross-entropy takes them for probabilities.",
+            why=f"Where the answer is yes, the network learns to say yes in {share(high)} of the cases: it never does.",
+            remedy=f"Give targets of 0 and 1: divide them by {number(high, 3)}."
+            + (" A picture that ToTensor has read is from 0 to 1 already." if abs(high * 255 - 1) < limits.YES_TWO else ""),
+            reference="torch.nn.BCELoss: targets between 0 and 1; torchvision.transforms.ToTensor",
         )
 
 

@@ -13,7 +13,7 @@ from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.data.constant_parts import constant_parts, others_ignored
 from lettrine.health.checks.data.paths import impossible_paths
 from lettrine.health.checks.data.positives import no_positives
-from lettrine.health.checks.data.reachable import hinges, reals
+from lettrine.health.checks.data.reachable import hinges, reals, small_yes
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
@@ -47,13 +47,15 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     Measured: The lowest and the highest target, against what the last activation can give, or against 0 and 1 where the loss
         takes targets for probabilities.
         Also whether rows of targets under a softmax hold amounts instead of shares of 1, and whether a loss for the signs -1 and
-        1 gets 0 and 1. Of words that ctc_loss is to find: whether they hold its blank, and whether there are frames enough.
+        1 gets 0 and 1, or one for probabilities 0 and a number next to 0. Of words that ctc_loss is to find: whether they hold
+        its blank, and whether there are frames enough.
     Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets); a
         blank among {PATHS_BLANK:.0%} of the letters, or {PATHS_SHORT:.0%} of the words with too few frames.
     """
     yield from impossible_paths(trace)
     yield from reals(trace)
     yield from hinges(trace)
+    yield from small_yes(compared(trace))
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
         if not (given(each) or _many_outside(each)) or not isfinite(low):
