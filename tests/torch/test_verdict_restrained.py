@@ -24,6 +24,14 @@ def test_the_share_to_keep_given_as_the_share_to_drop(share: float) -> None:
         assert set(told["underfitting"].where) == {"2", "5"}
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_dropout_of_the_answers_of_a_regression(last: bool) -> None:
+    """Its answers lose their second axis on the way to the loss."""
+    model = nn.Sequential(nn.Linear(12, 48), nn.ReLU(), nn.Dropout(0.1), nn.Linear(48, 1), nn.Dropout(0.4 if last else 0.0))
+    told = named(train(model, steps=60, make=lambda x, y: functional.mse_loss(model(x).squeeze(1), y.float())))
+    assert ("underfitting" in told and told["underfitting"].where == ("4",)) is last
+
+
 @pytest.mark.parametrize("momentum", [0.999, 0.9])
 def test_a_momentum_that_is_too_heavy(momentum: float) -> None:
     model = mlp()

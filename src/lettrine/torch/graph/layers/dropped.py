@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from torch import Tensor
+
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.losses.comparisons import comparisons
+from lettrine.torch.graph.losses.comparisons import comparisons, readable
+from lettrine.torch.graph.memory import memory
 
 
 @reader
@@ -27,12 +30,13 @@ class Dropped:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         self._last = look.step
-        answers = {id(each.prediction) for each in look.once(comparisons) if each.given}
+        answers = {memory(each.prediction) for each in look.once(comparisons) if each.given}
         for call in look.calls:
             share = call.given(1, "p", 0.5)
-            if "dropout" in call.name and call.root >= 0 and call.given(2, "training", True) and isinstance(share, int | float):
+            known = isinstance(share, int | float) and isinstance(call.result, Tensor) and readable(call.result)
+            if "dropout" in call.name and call.root >= 0 and call.given(2, "training", True) and known:
                 _, looks, last = self._found.get(call.where, (0.0, 0, 0))
-                self._found[call.where] = float(share), looks + 1, last + (id(call.result) in answers)
+                self._found[call.where] = float(share), looks + 1, last + (memory(call.result) in answers)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
