@@ -122,6 +122,9 @@ STALE_GUESS: Final = 0.9  # of guessing: a held-out loss that stays is no better
 STALE_HALVED: Final = 0.5  # the training loss at the last evaluation, of that at the first one and of guessing
 YES_LEAST: Final = 0.1  # a label for yes: smoothed ones are 0.9 or more
 YES_TWO: Final = 1e-3  # relative: sum of squares = highest target * sum, if all are 0 or the highest
+COSINE_LOOKS: Final = 3
+COSINE_FLOOR: Final = 0.5  # of guessing: the least loss that cosines times their scale can reach (NormFace: 16 to 64 is usual)
+COSINE_GROWS: Final = 1.1  # times the first scale: it is learned, and on its way
 HARDER_END: Final = 1.1  # times guessing: attacks, noise and free running at their strongest leave nothing to be told
 HARDER_JUMP: Final = 0.4  # of the rise in one of 20 stretches; a network that breaks has most of it in one
 HARDER_LOWEST: Final = 0.5  # of guessing: something had been learned before it became harder

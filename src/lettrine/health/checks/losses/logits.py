@@ -10,6 +10,7 @@ from typing import Final
 from lettrine.health import limits
 from lettrine.health.checks.comparing import compared, operations_of
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.losses.cosines import cosines
 from lettrine.health.checks.losses.head import NORMALISED
 from lettrine.health.checks.reading import number, output_module, share, span, usable
 from lettrine.health.checks.registry import Skip, check
@@ -98,9 +99,11 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
 
     Measured: The operations between the last weights and the loss, compared with what this loss expects; and whether a softmax
     is taken of the shares that another one made.
-        And the range of answers whose overlap with targets (dice, jaccard) is the loss.
-    Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
+        And the range of answers whose overlap with targets (dice, jaccard) is the loss; and the scale of cosines.
+    Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes; cosines times s no
+        less than ln(1 + (K - 1) exp(-2 s)), a fault from {COSINE_FLOOR} ln K on.
     """
+    yield from cosines(trace)
     yield from (_no_shares(each) for each in trace.seen("overlap") if _beyond(each))
     found = [(_places(each), each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
     if not found and (twice := [each for each in trace.seen("softmax twice") if each.figure("looks") >= limits.UPDATE_RECORDS]):
