@@ -63,6 +63,6 @@ class Cosine(nn.Module):
 )
 def test_a_classifier_by_cosines(scale: float, learned: bool, told: str) -> None:
     model = Cosine(scale, learned=learned)
-    report = train(model, torch.optim.Adam(model.parameters(), lr=2e-3), steps=60)
+    report = train(model, torch.optim.Adam(model.parameters(), lr=5e-3), steps=60)
     found = {each.severity for each in report.findings if each.id == "probabilities-as-logits"}
     assert found == ({told} if told else set())
