@@ -120,6 +120,7 @@ STALE_DIGITS: Final = 4  # after the point: a loss rounded for printing may stay
 STALE_RANGE: Final = 0.02  # of the lowest held-out loss, over all evaluations: memorising moves it far more
 STALE_GUESS: Final = 0.9  # of guessing: a held-out loss that stays is no better than that
 STALE_HALVED: Final = 0.5  # the training loss at the last evaluation, of that at the first one and of guessing
+STALE_START: Final = 1.25  # of the first training losses: what was not trained yet is no worse than the network at its start
 YES_LEAST: Final = 0.1  # a label for yes: smoothed ones are 0.9 or more
 YES_TWO: Final = 1e-3  # relative: sum of squares = highest target * sum, if all are 0 or the highest
 COSINE_LOOKS: Final = 3

@@ -26,7 +26,7 @@ def stale_evaluation(trace: Trace) -> Iterator[Finding]:
         answers gives, and those of few digits, do not count.
     Formula: (largest held-out loss) - (smallest) = 0 at {STALE_EVALUATIONS} evaluations or more, each with other weights, while
         the training loss fell by {STALE_FELL:.0%} or more. Or largest / smallest - 1 <= {STALE_RANGE:.0%}, never below
-        {STALE_GUESS} of guessing, while the training loss came down to {STALE_HALVED:.0%} of what it was at the first
+        {STALE_GUESS} of guessing nor above {STALE_START} of the first training losses, while the training loss came down to {STALE_HALVED:.0%} of what it was at the first
         evaluation, and of guessing.
     """
     finite = np.isfinite(trace.dev.mean)
@@ -68,6 +68,8 @@ def _hardly_moves(trace: Trace, steps: Floats, dev: Floats) -> Iterator[Finding]
     parts = [train[train_steps <= step][-_RECENT:] for step in (steps[0], steps[-1])]
     if not all(map(len, parts)) or not low >= limits.STALE_GUESS * guess or not high <= (1 + limits.STALE_RANGE) * low:
         return
+    if high > limits.STALE_START * float(train[:_RECENT].max()):
+        return  # what was not trained yet does no worse than the network at its start: these are other targets
     before, now = (float(np.mean(part)) for part in parts)
     if not now <= limits.STALE_HALVED * min(before, guess):
         return
