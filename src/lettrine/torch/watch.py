@@ -45,6 +45,7 @@ def watch(
     log_to: LogTo | None = None,
     fast: bool | None = None,
     live: bool = False,
+    minutes: float = 1.0,
 ) -> Watch:
     """Watch a model train.
 
@@ -54,7 +55,7 @@ def watch(
     classes: the number of classes, if the loss itself does not show it.
     scaler: the GradScaler, if it is not the one that calls `optimizer.step`.
     task: (batches, loss_fn), or "train.py:make", as in `health.checkup`. After the watch has closed, `report` makes experiments
-    with the task. They confirm or withdraw findings, and add new ones.
+    with the task. They confirm or withdraw findings, and add new ones. minutes: the time for these.
 
     on_finding: called with each finding during the training, when it first appears and when it becomes more severe. The checks
     run at sampled steps and take at most 2 % of the time. The logger "lettrine.health" gets the findings, too.
@@ -81,4 +82,6 @@ def watch(
         raise HealthError(
             f"first_step got {first_step}; expected the number of steps that were made before, from 0 to {MOST_STEPS:,}"
         )
-    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to, fast, live)
+    if not minutes > 0:
+        raise HealthError(f"minutes got {minutes:g}; expected a number above 0")
+    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to, fast, live, minutes)

@@ -69,7 +69,8 @@ def test_a_watch_with_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     quick: dict[str, Any] = {"only": ["parameters", "randomness"], "progress": False}
     tried: list[Report] = []
 
-    def noting(*args: Any, watched: Report) -> Report:
+    def noting(*args: Any, watched: Report, minutes: float) -> Report:
+        assert minutes == 7.0
         tried.append(whole(*args, watched=watched, **quick))
         return tried[-1]
 
@@ -77,7 +78,7 @@ def test_a_watch_with_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Dropping("forgotten")
     optimizer = adam(model)
     batches = pairs()
-    with health.watch(model, optimizer, task=(batches, cross_entropy)) as watch:
+    with health.watch(model, optimizer, task=(batches, cross_entropy), minutes=7.0) as watch:
         for number in range(30):
             x, y = batches[number % len(batches)]
             optimizer.zero_grad()
@@ -162,7 +163,7 @@ def test_a_schedule_that_ended_at_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     """The experiments run at the first rate; the trial sets other schedules against the one that was seen."""
     whole = room.checkup
     quick: dict[str, Any] = {"only": ["optimiser"], "progress": False, "minutes": 9}
-    monkeypatch.setattr(room, "checkup", lambda *args, watched: whole(*args, watched=watched, **quick))
+    monkeypatch.setattr(room, "checkup", lambda *args, watched, **_: whole(*args, watched=watched, **quick))
     torch.manual_seed(0)
     model = nn.Linear(20, 5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)

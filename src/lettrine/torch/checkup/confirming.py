@@ -6,17 +6,25 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from lettrine.health.checks import Skip
 from lettrine.health.combining import TRIAL
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_FELL, TRIAL_STEPS
-from lettrine.torch.checkup.attempts import LATE, Attempt, attempts_for
+from lettrine.torch.checkup.attempts import LATE, TRIED, Attempt, attempts_for
 from lettrine.torch.checkup.symptoms import SYMPTOMS, shows
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
 CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
 """Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
+UNTRIED: Final = "not run: the time was up; give minutes=…"
+
+
+def triable(finding: Finding) -> bool:
+    """Whether a program can try a remedy of this finding, and none was tried yet."""
+    known = finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}" or UNTRIED in finding.remedy
+    return not known and finding.id in TRIED
 
 
 def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], list[Evidence]]:
@@ -27,36 +35,51 @@ def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], l
     found: list[Finding] = []
     seen: list[Evidence] = []
     for finding in findings:
-        known = finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}"
-        attempts, steps = ([], 0) if known else _fitting(finding, task)
-        if not steps:
-            found.append(finding)
-            continue
-        begun = task.now()
-        made = {each.said: each.make(steps) for each in attempts}
-        instead = attempts[0].instead
-        with task.boxed():
-            trials = contest(task, made, steps, instead=instead(steps) if instead else None)
-        found.append(_withdrawn(finding, trials, made, steps, task) or _told(finding, trials))
-        _, best = _best(trials)
-        figures = {"seconds": task.now() - begun, "without": best.without, "with": best.with_remedy, "error": best.error}
-        told = " ".join(f"With {name}, {trial.said}." for name, trial in trials.items())
-        words = {"title": f"Remedy for {finding.id}", "said": told}
-        seen.append(Evidence(f"{EXPERIMENT}remedy of {finding.id}", finding.where, (0, 0), figures, words))
+        try:
+            told, evidence = _tried(finding, task) if triable(finding) else (finding, ())
+        except Skip:  # the time was up in the middle of it
+            told, evidence = _untried(finding), ()
+        found.append(told)
+        seen += evidence
     return found, seen
 
 
-def _fitting(finding: Finding, task: Task) -> tuple[list[Attempt], int]:
+def _tried(finding: Finding, task: Task) -> tuple[Finding, tuple[Evidence, ...]]:
+    """The finding with what its trials gave. Raises Skip if the time is up while they run."""
+    possible = attempts_for(finding, task)
+    attempts, steps = _fitting(finding, possible, task)
+    if not steps:
+        return (_untried(finding) if possible else finding), ()
+    begun = task.now()
+    made = {each.said: each.make(steps) for each in attempts}
+    instead = attempts[0].instead
+    with task.boxed():
+        trials = contest(task, made, steps, instead=instead(steps) if instead else None)
+    told = _withdrawn(finding, trials, made, steps, task) or _told(finding, trials)
+    if left_out := ", ".join(each.said for each in possible[len(attempts) :]):
+        told = replace(told, remedy=f"{told.remedy} Not tried for lack of time: {left_out}.")
+    _, best = _best(trials)
+    figures = {"seconds": task.now() - begun, "without": best.without, "with": best.with_remedy, "error": best.error}
+    said = " ".join(f"With {name}, {trial.said}." for name, trial in trials.items())
+    words = {"title": f"Remedy for {finding.id}", "said": said}
+    return told, (Evidence(f"{EXPERIMENT}remedy of {finding.id}", finding.where, (0, 0), figures, words),)
+
+
+def _untried(finding: Finding) -> Finding:
+    return replace(finding, remedy=f"{finding.remedy} Trials of it were {UNTRIED}.")
+
+
+def _fitting(finding: Finding, attempts: list[Attempt], task: Task) -> tuple[list[Attempt], int]:
     """The remedies to try and for how many steps. If time is short, the less telling remedies are left out: what came late in the
-    run has to come in the trial.
+    run has to come in the trial, and a trial of few steps tells nothing.
     """
-    attempts = attempts_for(finding, task)
     least = finding.steps[0] if finding.id in LATE else 0
-    for count in range(len(attempts), 0, -1):
-        steps = steps_for(task, 1 + count, most=least + TRIAL_STEPS)
-        if steps > least:
-            return attempts[:count], steps
-    return attempts, steps_for(task, 1 + len(attempts)) if attempts else 0
+    for most in dict.fromkeys((least + TRIAL_STEPS, TRIAL_STEPS)):
+        for count in range(len(attempts), 0, -1):
+            steps = steps_for(task, 1 + count, most=most)
+            if steps > (least if most > TRIAL_STEPS else 0):
+                return attempts[:count], steps
+    return [], 0
 
 
 def _withdrawn(finding: Finding, trials: dict[str, Trial], made: dict[str, Remedy], steps: int, task: Task) -> Finding | None:

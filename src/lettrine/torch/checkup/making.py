@@ -66,8 +66,7 @@ def make_task(
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
         task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast, again=again, own_step=step)
     task = _called(task)
-    task.budget = 60.0 * minutes
-    task.deadline = task.now() + task.budget
+    task.begin(minutes)
     return task
 
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from math import isfinite
+from typing import Any, Final, Protocol
 
 from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
@@ -17,13 +18,15 @@ from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts, ParameterInfo, Trace
 from lettrine.torch.capture.catalogue import kind_of, parameter_info
 from lettrine.torch.checkup.attempts import WATCHED
-from lettrine.torch.checkup.confirming import confirmed
+from lettrine.torch.checkup.confirming import confirmed, triable
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
 from lettrine.torch.checkup.labels import LABELS, REFUSED
 from lettrine.torch.checkup.sources import built_at, made_at
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 from lettrine.torch.checkup.verdict import ordered
+
+RESERVED: Final = 0.3  # of the time limit: kept for the remedies, once a finding has some that can be tried
 
 
 class Bar(Protocol):
@@ -58,15 +61,18 @@ def run(
     found: list[Finding] = []
     outcomes: list[Outcome] = []
     evidence: list[Evidence] = []
+    suspected = [] if watched is None else list(watched.findings)
     with _bar(progress) as tell:
         for done, name in enumerate(wanted):
             each = EXPERIMENTS[name]
             tell(done, len(wanted), each.title)
+            reserve(task, [*suspected, *found])
             findings, outcome, seen = perform(each, task)
             found += findings
             outcomes.append(outcome)
             evidence += seen
         tell(len(wanted), len(wanted), "remedies")
+        task.reserved = 0.0
         listed, tried = confirmed(ordered(found), task)
         makers = (make, type(task.model), task.loss_fn, task.own_step)
         evidence += [*tried, *made_at(makers), *built_at(task.model, listed)]
@@ -105,6 +111,12 @@ def _evidence(each: Experiment, result: Result, seconds: float) -> Evidence:
     figures = {"seconds": seconds, **{key: float(value) for key, value in result.figures.items()}}
     words = {"title": each.title, "said": result.said, **result.words}
     return Evidence(EXPERIMENT + each.id, result.where, (0, 0), figures, words)
+
+
+def reserve(task: Task, findings: Iterable[Finding]) -> None:
+    """Keep a share of the time for remedies, if one of these findings has some to try."""
+    if isfinite(task.budget) and any(triable(each) for each in findings):
+        task.reserved = RESERVED * task.budget
 
 
 def make_trace(task: Task, evidence: Iterable[Evidence]) -> Trace:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from time import monotonic as clock
+from time import monotonic
 from typing import Any, Final
 
 import torch
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
 from lettrine.torch.checkup.call import Call, NotCalled
+from lettrine.torch.checkup.clock import BUSY, clock
 from lettrine.torch.checkup.sandbox import sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh
 
@@ -33,7 +34,8 @@ class Task:
     again: one and the same batch was handed over again and again. own_step: the user's training step, called with model, batch
     and optimiser.
     seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. budget:
-    seconds there are in all. deadline: when they are up, by `clock`.
+    seconds there are in all. deadline: when they are up, by `clock`; latest: the same on a busy machine. reserved: seconds
+    kept for the remedies.
     """
 
     model: nn.Module
@@ -49,6 +51,8 @@ class Task:
     stateful: bool = False
     budget: float = float("inf")
     deadline: float = float("inf")
+    latest: float = float("inf")
+    reserved: float = 0.0
     known: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -60,9 +64,15 @@ class Task:
         """The time, in seconds."""
         return clock()
 
+    def begin(self, minutes: float) -> None:
+        """Start the time there is."""
+        self.budget = 60.0 * minutes
+        self.deadline = clock() + self.budget
+        self.latest = monotonic() + BUSY * self.budget
+
     def left(self) -> float:
-        """Seconds left until the deadline."""
-        return self.deadline - clock()
+        """Seconds left until the deadline, without those that are reserved."""
+        return min(self.deadline - clock(), self.latest - monotonic()) - self.reserved
 
     def steps_in(self, share: float, most: int) -> int:
         """Training steps that fit into a share of the time that is left, at most `most`."""

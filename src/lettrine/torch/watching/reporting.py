@@ -17,8 +17,8 @@ Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 class Reporting:
     """Makes the reports of one watch."""
 
-    def __init__(self, probes: Probes, task: Task) -> None:
-        self._probes, self._task = probes, task
+    def __init__(self, probes: Probes, task: Task, minutes: float) -> None:
+        self._probes, self._task, self._minutes = probes, task, minutes
         self._start = Start(probes) if isinstance(task, tuple) else None  # a task by name builds its own model
         self._judged: tuple[Any, Report] | None = None
         self._tried: Report | None = None
@@ -46,10 +46,10 @@ class Reporting:
 
         if self._tried is None:
             if isinstance(self._task, str):
-                self._tried = checkup(task=self._task, watched=watched)
+                self._tried = checkup(task=self._task, minutes=self._minutes, watched=watched)
             else:
                 optimiser = self._probes.optimisers[0] if self._probes.optimisers else None
                 assert self._start is not None  # noqa: S101  for the type checker
                 with self._start.again(optimiser):
-                    self._tried = checkup(self._probes.model, *self._task, optimiser, watched=watched)
+                    self._tried = checkup(self._probes.model, *self._task, optimiser, minutes=self._minutes, watched=watched)
         return self._tried

@@ -75,6 +75,7 @@ class Watch:
         log_to: LogTo | None = None,
         fast: bool | None = None,
         live: bool = False,
+        minutes: float = 1.0,
     ) -> None:
         optimisers = optimisers_of(optimizer)
         self._model = unwrapped(model, hookless=True)
@@ -88,7 +89,7 @@ class Watch:
         self._steps = Steps(self._probes, recorder, self._guard, reader, scaler, self._inform, self._take_loss, alone=alone)
         self._losses = HandedLosses(self._probes, self._steps, self._inform, self._audience.alarm)
         self._record = Record(recorder, self._probes, self._steps, self._losses, self._guard, classes)
-        self._reporting = Reporting(self._probes, task)
+        self._reporting = Reporting(self._probes, task, minutes)
         self._record.begin_at(first_step)
         if live:  # last: if the model cannot be watched, no server must be left
             self._audience.open_page(type(model).__name__)
