@@ -26,8 +26,8 @@ def stale_evaluation(trace: Trace) -> Iterator[Finding]:
         answers gives, and those of few digits, do not count.
     Formula: (largest held-out loss) - (smallest) = 0 at {STALE_EVALUATIONS} evaluations or more, each with other weights, while
         the training loss fell by {STALE_FELL:.0%} or more. Or largest / smallest - 1 <= {STALE_RANGE:.0%}, never below
-        {STALE_GUESS} of guessing nor above {STALE_START} of the first training losses, while the training loss came down to {STALE_HALVED:.0%} of what it was at the first
-        evaluation, and of guessing.
+        {STALE_GUESS} of guessing nor above {STALE_START} of the first training losses, while the training loss came down to
+        {STALE_HALVED:.0%} of what it was at the first evaluation, and of guessing.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
