@@ -45,6 +45,14 @@ def test_a_yes_next_to_0(high, several, sick, loss):
     assert not sick or ("ToTensor" in first(report).remedy) is (high < 0.01)
 
 
+@pytest.mark.parametrize(("wide", "divided", "sick"), [(64, 255, True), (64, 1, False), (4, 255, False)])
+def test_pictures_divided_by_255_twice(wide, divided, sick):
+    """A few shares may be that small (wide=4)."""
+    asked = torch.rand(512, wide) / divided
+    report = watched(net(out=wide), batches(classes()[0], asked), through(F.binary_cross_entropy_with_logits))
+    assert ("target-range" in alarms(report)) is sick
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_targets_that_a_mask_takes_away_need_not_be_within_reach(inside):
     """Errors count where a mask is 1: the targets there are from 0 to 1 (inside), or all of them out of reach."""

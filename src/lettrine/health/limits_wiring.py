@@ -123,6 +123,7 @@ STALE_HALVED: Final = 0.5  # the training loss at the last evaluation, of that a
 STALE_START: Final = 1.25  # of the first training losses: what was not trained yet is no worse than the network at its start
 YES_LEAST: Final = 0.1  # a label for yes: smoothed ones are 0.9 or more
 YES_TWO: Final = 1e-3  # relative: sum of squares = highest target * sum, if all are 0 or the highest
+YES_PIXELS: Final = 64  # numbers in a target that make a picture: then no other values between 0 and 1 / 255 are meant
 COSINE_LOOKS: Final = 3
 COSINE_FLOOR: Final = 0.5  # of guessing: the least loss that cosines times their scale can reach (NormFace: 16 to 64 is usual)
 COSINE_GROWS: Final = 1.1  # times the first scale: it is learned, and on its way

@@ -94,7 +94,7 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm belong to the setup, not to the consequences
     elif finding.id == "norm-statistics" and finding.severity != "info":
-        place = ORDER.index("stale-evaluation") - 0.5  # the effect of eval mode on the held-out loss comes before what it looks like
+        place = ORDER.index("stale-evaluation") - 0.5  # the effect of eval mode comes before what it looks like
     return not _is_cause(finding), place
 
 

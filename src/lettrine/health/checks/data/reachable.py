@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Final
 
 from lettrine.health import limits_wiring as limits
@@ -70,14 +72,16 @@ def hinges(trace: Trace) -> Iterator[Finding]:
 
 
 def small_yes(seen: Sequence[Evidence]) -> Iterator[Finding]:
-    """Labels of 0 and a number far below one half, such as masks divided by 255 twice."""
+    """Labels of 0 and a number far below one half, such as masks, or pictures, divided by 255 twice."""
     for each in seen:
         high, mean = each.figure("high"), each.figure("mean")
         asked = each.words["expects"] in ("logits", "probabilities", "likelihood") and each.figure("given") == 1
-        if not asked or each.figure("low") != 0 or not 0 < high <= limits.YES_LEAST:
+        if not asked or not each.figure("low") >= 0 or not 0 < high <= limits.YES_LEAST:
             continue
-        squares = each.figure("std") ** 2 + mean**2
-        if not abs(squares - high * mean) <= limits.YES_TWO * high * mean:
+        squares, pixels = each.figure("std") ** 2 + mean**2, prod(map(int, re.findall(r"\d+", each.words["shape"])[1:]))
+        picture = pixels >= limits.YES_PIXELS and high * 255 <= 1 + limits.YES_TWO
+        two = each.figure("low") == 0 and abs(squares - high * mean) <= limits.YES_TWO * high * mean
+        if not picture and not two:
             continue  # more than two values: a share of something may be small everywhere
         yield Finding(
             id="target-range",
@@ -86,8 +90,9 @@ def small_yes(seen: Sequence[Evidence]) -> Iterator[Finding]:
             steps=each.steps,
             value=high,
             limit=limits.YES_LEAST,
-            message=f"The targets are 0 or {number(high, 3)}; the binary cross-entropy takes them for probabilities.",
-            why=f"Where the answer is yes, the network learns to say yes in {share(high)} of the cases: it never does.",
+            message=f"The targets are {'from 0 to' if picture else '0 or'} {number(high, 3)}; the binary cross-entropy takes them "
+            "for probabilities.",
+            why=f"Even where the answer is yes the network learns to say yes in {share(high)} of the cases: it never does.",
             remedy=f"Give targets of 0 and 1: divide them by {number(high, 3)}."
             + (" A picture that ToTensor has read is from 0 to 1 already." if abs(high * 255 - 1) < limits.YES_TWO else ""),
             reference="torch.nn.BCELoss: targets between 0 and 1; torchvision.transforms.ToTensor",
