@@ -90,8 +90,8 @@ def small_yes(seen: Sequence[Evidence]) -> Iterator[Finding]:
             steps=each.steps,
             value=high,
             limit=limits.YES_LEAST,
-            message=f"The targets are {'from 0 to' if picture else '0 or'} {number(high, 3)}; the binary cross-entropy takes them "
-            "for probabilities.",
+            message=f"The targets are {'from 0 to' if picture else '0 or'} {number(high, 3)}; the binary cross-entropy takes "
+            "them for probabilities.",
             why=f"Even where the answer is yes the network learns to say yes in {share(high)} of the cases: it never does.",
             remedy=f"Give targets of 0 and 1: divide them by {number(high, 3)}."
             + (" A picture that ToTensor has read is from 0 to 1 already." if abs(high * 255 - 1) < limits.YES_TWO else ""),
