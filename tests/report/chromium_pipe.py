@@ -132,6 +132,13 @@ class Page:
         """Move the pointer."""
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
+    def processor_seconds(self) -> float:
+        """What the process that reads and draws the page has worked so far; the clock would count what else the machine does."""
+        session, self._session = self._session, None  # the browser is asked, not the page
+        found = self.call("SystemInfo.getProcessInfo")["processInfo"]
+        self._session = session
+        return sum(float(each["cpuTime"]) for each in found if each["type"] == "renderer")
+
     def complaints(self) -> list[str]:
         """What went to the console or to the browser's log: errors, exceptions, what the page's policy refused."""
         kept = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -45,10 +46,13 @@ class Density:
     remarks: Sequence[str] = ()
 
 
-def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False, dated: bool = True) -> Any:
+def density_rows(
+    rows: Sequence[Density], axis: str, *, symmetric: bool = False, dated: bool = True, within: float = math.inf
+) -> Any:
     """One row for each layer, on a common axis: the first record as an outline, the last one filled.
 
     Each density fills the height of its row: compare widths, not heights. dated: whether to tell the steps of the records.
+    within: the axis goes no further than this to either side.
     """
     drawn = [row for row in rows if len(row.histogram.steps)]
     if not drawn:
@@ -56,7 +60,8 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     span = (min(int(row.histogram.steps[0]) for row in drawn), max(int(row.histogram.steps[-1]) for row in drawn))
     names = step_names(span)
     former = [row.before for row in drawn if row.before is not None]
-    domain = common_range([*(row.histogram for row in drawn), *former], symmetric=symmetric)
+    low, high = common_range([*(row.histogram for row in drawn), *former], symmetric=symmetric)
+    domain = [max(low, -within), min(high, within)] if low < within and high > -within else [low, high]
     shapes: Values = []
     ghosts: Values = []
     texts: Values = []

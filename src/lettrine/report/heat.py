@@ -47,9 +47,13 @@ class Band:
 
 
 def output_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: Beside = ALONE) -> Any:
-    """log10 of the std of each module's output, by layer and step; no colour where the std is 1."""
+    """log10 of the std of each module's output, over the median of its kind at the first step.
+
+    What is healthy is a matter of the kind: the last layer of a residual branch of GPT-2 begins at 0.001, its block at 1.
+    """
     bands = bands_of(trace, lambda name: output_row(trace, name, "std"), focus)
-    return heat_map(bands, trace.steps, "std of the output", ("0.01", "1", "100"), walk=beside.walk)
+    axis = "std of the output, over that of its kind at the start"
+    return heat_map(bands, trace.steps, axis, ("a hundredth", "as at the start", "100 times"), over_start, walk=beside.walk)
 
 
 def gradient_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: Beside = ALONE) -> Any:
@@ -57,7 +61,7 @@ def gradient_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: B
     bands = bands_of(trace, lambda name: gradient_row(trace, name, "std"), focus)
     said = ("a hundredth", "the median", "100 times")
     axis = "std of the gradient, over the median of the band"
-    return heat_map(bands, trace.steps, axis, said, relative=True, walk=beside.walk)
+    return heat_map(bands, trace.steps, axis, said, lambda band: over_median(band.table), walk=beside.walk)
 
 
 def bands_of(trace: Trace, figure: Callable[[str], Floats], focus: AbstractSet[str]) -> list[Band]:
@@ -90,18 +94,32 @@ def over_median(table: Floats) -> Floats:
         return table / middle(np.where(table > 0, table, np.nan))
 
 
+def over_start(band: Band) -> Floats:
+    """Each figure over the median of its kind at the first step; of layers outside the blocks each is a kind by itself.
+
+    Where all are 0 at first, as after an initialisation with zeros, the median is of all steps.
+    """
+    table = np.where(band.table > 0, band.table, np.nan)
+    first = np.array([[row[at[0]] if (at := ends(row)) is not None else np.nan] for row in band.table])
+    if band.cls:
+        first = middle(first)
+    first = np.where(first > 0, first, np.nan)
+    start = np.where(np.isfinite(first), first, middle(table.reshape(-1, 1)))
+    return band.table / start
+
+
 def heat_map(
     bands: Sequence[Band],
     steps: NDArray[np.int64],
     axis: str,
     told: Sequence[str],
+    scaled: Callable[[Band], Floats],
     *,
-    relative: bool = False,
     walk: bool = False,
 ) -> Any:
     """Bands below one another, over the sampled steps. told: what the two ends and the middle of the colours mean.
 
-    relative: a colour shows a figure over the median of its band at the same step. walk: whether the chart holds its frames.
+    scaled: the figures of a band as its colours show them. walk: whether the chart holds its frames.
     """
     if not bands:
         return nothing("None of these figures was recorded.")
@@ -115,7 +133,7 @@ def heat_map(
     for band, title, deep in zip(bands, titles, heights, strict=True):
         top -= CAPTION
         row = {"name": title, "remark": rows_text(band), "ink": ink(marked=band.marked), "left": 0, "right": len(steps)}
-        images.append(row | {"low": top - deep, "top": top, "url": coloured(over_median(band.table) if relative else band.table)})
+        images.append(row | {"low": top - deep, "top": top, "url": coloured(scaled(band))})
         for i, name in list(enumerate(band.names))[::every]:
             found = ends(band.table[i])
             if found is not None:

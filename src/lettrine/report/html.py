@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from lettrine import __version__
 from lettrine.health.findings import Report
+from lettrine.report.columns import card_height, in_two_columns
 from lettrine.report.experiments import HEADER, cells, experiment_rows
 from lettrine.report.figure import Figure, frames_of, need, specification, to_themed_svg, write_bytes
 from lettrine.report.pictures import figures
@@ -149,16 +150,24 @@ def page(**values: Any) -> str:
     style = palette_css() + (folder / "style.css").read_text(encoding="utf-8")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    drawn: dict[int, dict[str, Any]] = {}  # specifications of figures, kept: to make one takes a third of the time of drawing it
+    drawn: dict[int, tuple[dict[str, Any], str]] = {}  # specification and drawing of each figure
 
     def draw(figure: Figure) -> Any:
-        drawn[id(figure)] = spec = specification(figure.chart)
-        svg = to_themed_svg({key: value for key, value in spec.items() if key != "usermeta"}, f"c{len(drawn)}")
-        return markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(clean(figure.title))}" ', 1))
+        if id(figure) not in drawn:
+            spec = specification(figure.chart)
+            svg = to_themed_svg({key: value for key, value in spec.items() if key != "usermeta"}, f"c{len(drawn) + 1}")
+            drawn[id(figure)] = spec, svg.replace("<svg ", f'<svg role="img" aria-label="{escape(clean(figure.title))}" ', 1)
+        return markup(drawn[id(figure)][1])
 
     def walk(figure: Figure) -> Any:
-        found = frames_of(drawn[id(figure)])
+        found = frames_of(drawn[id(figure)][0])
         return found and markup(json.dumps(found, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+
+    flowing = len(values["modules"]) >= TOOLS_FROM or any(fold.members for fold in values["modules"])
+    if flowing:
+        pictures = list(values["pictures"].items())
+        order = in_two_columns([card_height(draw(each), each.reading) for _, each in pictures])
+        values["pictures"] = dict(pictures[place] for place in order)
 
     environment.filters |= {
         "walk": walk,
@@ -178,7 +187,13 @@ def page(**values: Any) -> str:
     }
     template = environment.from_string((folder / "template.html.j2").read_text(encoding="utf-8"))
     text: str = template.render(
-        version=__version__, style=markup(style), script=markup(script), policy=policy(style, script), icon=icon(), **values
+        version=__version__,
+        style=markup(style),
+        script=markup(script),
+        policy=policy(style, script),
+        icon=icon(),
+        flowing=flowing,
+        **values,
     )
     return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any, Final
 
@@ -14,12 +14,14 @@ from lettrine.report.beside import ALONE, Beside, walked
 from lettrine.report.densities import ROWS, Density, density_rows
 from lettrine.report.draw import nothing, step_names
 from lettrine.report.kinds import kinds, module_kinds
-from lettrine.report.picking import Floats, ends, gradient_row, named, norm_row, output_row, parameter_row, pick, weights
+from lettrine.report.picking import Floats, ends, gradient_row, named, norm_row, output_row, parameter_row, pick_by_kind, weights
 from lettrine.report.profiles import PROFILE_ROWS, Row, profile
 from lettrine.report.strands import strands
 from lettrine.report.words import number, percent, scientific, spread
 
 ALL: Final = slice(None)
+WITHIN: Final = 6.0  # standard deviations to either side that are shown of densities with units of their own
+SEVERAL: Final = 2  # so many kinds in one picture have units of their own
 
 
 def activation_density(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
@@ -105,6 +107,7 @@ class Recorded:
     """What a picture of densities shows of a trace. remark: makes the words at the right of a row, from its figures."""
 
     histograms: Callable[[Trace], Mapping[str, Histogram]]
+    std: Callable[[Trace, str], Floats]
     remark: Callable[[Trace, str, slice], str]
     symmetric: bool
 
@@ -122,26 +125,59 @@ def gradient_remark(trace: Trace, name: str, steps: slice = ALL) -> str:
     return f"std {change(gradient_row(trace, name, 'std')[steps], scientific)}"
 
 
-OUTPUTS: Final = Recorded(lambda trace: trace.output_histograms, output_remark, symmetric=False)
-GRADIENTS: Final = Recorded(lambda trace: trace.gradient_histograms, gradient_remark, symmetric=True)
+OUTPUTS: Final = Recorded(
+    lambda trace: trace.output_histograms, lambda trace, name: output_row(trace, name, "std"), output_remark, symmetric=False
+)
+GRADIENTS: Final = Recorded(
+    lambda trace: trace.gradient_histograms, lambda trace, name: gradient_row(trace, name, "std"), gradient_remark, symmetric=True
+)
 
 
 def densities(
     trace: Trace, modules: Sequence[ModuleInfo], what: Recorded, axis: str, focus: Collection[str], beside: Beside
 ) -> Any:
-    """Rows of densities for those of the modules that have one."""
+    """Rows of densities for those of the modules that have one. Several kinds of repeated layers have each a unit of its own."""
     histograms, former = what.histograms(trace), {} if beside.before is None else what.histograms(beside.before)
     rows = []
-    for module in pick([m for m in modules if m.name in histograms], ROWS, focus):
-        name, histogram = module.name, histograms[module.name]
+    measured = [m for m in modules if m.name in histograms]
+    units = own_units(trace, measured, what)
+    for module in pick_by_kind(measured, ROWS, focus, module_kinds(trace)):
+        name = module.name
+        histogram = in_units(histograms[name], units.get(name, 1.0))
         remarks = []
         if beside.walk:
             at = np.maximum(np.searchsorted(trace.steps, histogram.steps, side="right"), 1)
             remarks = [what.remark(trace, name, slice(place - 1, place)) for place in at]
-        before = last_record(former[name]) if name in former else None
+        before = last_record(in_units(former[name], units.get(name, 1.0))) if name in former else None
         remark = what.remark(trace, name, ALL)
         rows.append(Density(name, remark, histogram, module.kind, name in focus, before, remarks))
-    return density_rows(rows, axis, symmetric=what.symmetric)
+    if not units:
+        return density_rows(rows, axis, symmetric=what.symmetric)
+    return density_rows(rows, f"{axis}, over the std of its kind at the start", symmetric=what.symmetric, within=WITHIN)
+
+
+def own_units(trace: Trace, modules: Sequence[ModuleInfo], what: Recorded) -> dict[str, float]:
+    """The unit of each module's row: the std of its kind at the first step, in the median. Empty where one unit serves all.
+
+    Of GPT-2's layers, some have gradients of a thousandth of others'. On one axis they were needles.
+    """
+    names = {module.name for module in modules}
+    first = {name: float(row[at[0]]) for name in names if (at := ends(row := what.std(trace, name))) is not None}
+    shared = [[each for each in kind.members if each in first] for kind in module_kinds(trace)]
+    shared = [members for members in shared if members]
+    if len(shared) < SEVERAL:
+        return {}
+    inside = {each for members in shared for each in members}
+    units: dict[str, float] = {}
+    for members in [*shared, *([name] for name in first if name not in inside)]:
+        unit = float(np.median([first[each] for each in members]))
+        units |= dict.fromkeys(members, unit if unit > 0 else 1.0)
+    return units
+
+
+def in_units(histogram: Histogram, unit: float) -> Histogram:
+    """The same histogram, its values divided by `unit`."""
+    return histogram if unit == 1 else replace(histogram, low=histogram.low / unit, high=histogram.high / unit)
 
 
 def last_record(histogram: Histogram) -> Histogram | None:

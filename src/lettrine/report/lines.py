@@ -12,10 +12,11 @@ import numpy as np
 from lettrine.report.chart import Values, by, channel, plot
 from lettrine.report.draw import dashed, hint
 from lettrine.report.picking import Floats
-from lettrine.report.theme import LIGHT, depth_colours
+from lettrine.report.theme import LIGHT, WIDTH, depth_colours
 from lettrine.report.words import labels
 
 LINES: Final = 12
+LONGEST: Final = 50  # letters of a name that fit beside its symbol; of a longer one the legend has the last parts
 POINTS: Final = 300  # most points of one line; a chart has no pixels for more
 
 
@@ -35,7 +36,7 @@ def depth_lines(
 
     before: lines of the training before, dashed. last: the step at which the axis ends; 0: it fits the data.
     """
-    names = labels([line.name for line in lines], 24)
+    names = labels([line.name for line in lines], LONGEST)
     values: Values = []
     for line, name in zip(lines, names, strict=True):
         points = [(float(x), float(y)) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
@@ -53,8 +54,8 @@ def depth_lines(
     room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
     scale = {"domain": [min(seen) - room, max(seen) + room], "nice": False} if room > 0 else {"zero": False}
     legend = {
-        "columns": 3 - sum(max(map(len, names), default=0) > most for most in (14, 26)),
-        "labelLimit": 320,
+        "columns": 3 - sum(max(map(len, names), default=0) > most for most in (14, 22)),
+        "labelLimit": WIDTH,
         "symbolType": "stroke",
         "symbolOpacity": 1,
     }

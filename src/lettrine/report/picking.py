@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.trace import ModuleInfo, ParameterInfo, Trace
+from lettrine.report.kinds import Kind
 from lettrine.report.words import spread
 
 Floats = NDArray[np.float64]
 Named = TypeVar("Named", ModuleInfo, ParameterInfo)
+LEAST: Final = 2  # least rows of one kind: one alone has nothing to be compared with
+OUTSIDE: Final = 3  # most rows of layers outside the blocks, beside those of kinds
 
 
 def output_row(trace: Trace, name: str, stat: str) -> Floats:
@@ -55,6 +58,28 @@ def middle(table: Floats) -> Floats:
 def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:
     """At most `most` of the names, evenly spaced, and all those in `focus`."""
     return spread(items, most, [i for i, item in enumerate(items) if item.name in focus])
+
+
+def pick_by_kind(items: Sequence[Named], most: int, focus: Collection[str], kinds: Sequence[Kind]) -> list[Named]:
+    """At most `most` of the names, those of one kind one below the other, so that neighbours can be compared.
+
+    Of each kind as many, evenly spaced from input to output, after the layers outside the blocks that come before the first kind.
+    If there are too many kinds, those with names in `focus`, and others evenly spaced.
+    """
+    place = {item.name: i for i, item in enumerate(items)}
+    members = [found for kind in kinds if (found := [items[place[name]] for name in kind.members if name in place])]
+    if not members:
+        return pick(items, most, focus)
+    inside = {item.name for each in members for item in each}
+    outside: list[Named] = pick([item for item in items if item.name not in inside], OUTSIDE, focus)
+    room = most - len(outside)
+    shown = spread(members, room // LEAST, [i for i, each in enumerate(members) if any(item.name in focus for item in each)])
+    first = min(place[each[0].name] for each in members)
+    before = sum(place[item.name] < first for item in outside)
+    chosen: list[Named] = []
+    for each in shown:
+        chosen += pick(each, room // len(shown), focus)
+    return outside[:before] + chosen + outside[before:]
 
 
 def weights(trace: Trace) -> list[ParameterInfo]:

@@ -17,7 +17,7 @@ from lettrine.report.densities import ROWS
 from lettrine.report.figure import Figure
 from lettrine.report.kinds import kinds, module_kinds
 from lettrine.report.lines import LINES
-from lettrine.report.picking import weight_name, weights
+from lettrine.report.picking import pick_by_kind, weight_name, weights
 
 Draw: TypeAlias = Callable[[], Any]
 
@@ -41,7 +41,8 @@ TEXTS: Final = {
         "Layers by time: outputs",
         (
             "A row is a layer, the input at the top of each band; a column is a measured step. Without colour the spread of the "
-            "outputs is 1. Strong red is a signal that has grown out of all scale, strong blue one that has faded."
+            "outputs is that of its kind of layer at the start. A healthy band is pale; one that turns strong red, with depth or "
+            "with time, is a signal that grows out of all scale, strong blue one that fades."
         ),
     ),
     "gradient-heat": (
@@ -168,9 +169,12 @@ def densities(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[
         ("gradients", layers.gradient_density, trace.gradient_histograms, [m.name for m in active]),
         ("preactivations", layers.preactivation_density, trace.output_histograms, fed),
     ):
-        drawn = {each for each in names if each in recorded}
-        if drawn:
-            yield name, partial(draw, trace, focus, beside), left_out(drawn, ROWS, "layers")
+        found = module_kinds(trace)
+        measured = [m for m in trace.modules if m.name in names and m.name in recorded]
+        if measured:
+            shown = len(pick_by_kind(measured, ROWS, focus, found))
+            alike = " Compare rows of one kind." if found else ""
+            yield name, partial(draw, trace, focus, beside), left_out(measured, shown, "layers") + alike
 
 
 def scales(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:

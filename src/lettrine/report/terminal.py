@@ -11,6 +11,7 @@ from typing import Final
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -18,14 +19,14 @@ from lettrine.health.findings import Finding, Report
 from lettrine.report.experiments import SIGNS as EXPERIMENT_SIGNS
 from lettrine.report.experiments import ExperimentRow, experiment_rows
 from lettrine.report.summary import ModuleRow, folds, verdict, watched
-from lettrine.report.words import clean, labels, number, percent, short, steps_text
+from lettrine.report.words import clean, number, percent, short, steps_text
 
 STYLES: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "green", "unknown": "yellow"}
 SIGNS: Final = {"critical": "✗", "warning": "!", "info": "·"}
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 ROWS: Final = 24  # most rows of the table of modules; a page has them all
 NAMES: Final = 6  # most layers named for one finding
-LEAST_NAME: Final = 12  # least letters of a module's name
+LEAST_NAME: Final = 12  # least room for the names of modules, in letters
 PLAIN_WIDTH: Final = 100
 
 
@@ -45,7 +46,7 @@ class View:
         table = folds(report.trace)
         rows = [replace(fold.row, name=f"{fold.size} {TIMES} {fold.row.name}") if fold.members else fold.row for fold in table]
         if rows:
-            yield module_table(rows, options.max_width)
+            yield ModuleTable(rows)
         if len(rows) > ROWS:
             yield Text(f"  … {len(rows) - ROWS} of {len(rows)} modules left out here", style="dim")
         if any(fold.members for fold in table):
@@ -67,38 +68,51 @@ class View:
                 yield Text(f"The check {clean(outcome.check)} broke: {clean(outcome.reason)}", style="red")
 
 
-def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
-    """One row for each module, at the last sampled step. Where whole names leave no room, kinds are dropped, then means, and
-    then names are shortened.
+@dataclass(frozen=True)
+class ModuleTable:
+    """One row for each module, at the last sampled step. Where whole names leave no room, kinds are dropped, then means; a name
+    that is still too long has a line of its own above its figures, so that it can be copied.
     """
-    kept = rows if len(rows) <= ROWS else [*rows[: ROWS // 2], *rows[-(ROWS - ROWS // 2) :]]
+
+    rows: Sequence[ModuleRow]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        kept = self.rows if len(self.rows) <= ROWS else [*self.rows[: ROWS // 2], *self.rows[-(ROWS - ROWS // 2) :]]
+        texts = fitting(kept, options.max_width)
+        names = [clean(row.name) for row in kept]
+        left = max(LEAST_NAME, room(options.max_width, texts.items()))
+        beside = [name if len(name) <= left else "" for name in names]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
+        table.add_column("module", no_wrap=True, min_width=LEAST_NAME)
+        for heading, cells in texts.items():
+            justify: JustifyMethod = "left" if heading == "kind" else "right"
+            table.add_column(heading, justify=justify, no_wrap=True, min_width=wide([heading, *cells]))
+        for name, *cells in zip(beside, *texts.values(), strict=True):
+            table.add_row(Text(name), *map(Text, cells))
+        drawn = console.render_lines(table, options, pad=False)
+        for line, name, shown in zip(drawn, ["", "", *names], ["", "", *beside], strict=True):  # the heading has two lines
+            if name != shown:
+                yield Text(name, overflow="fold")
+            yield from (*line, Segment.line())
+
+
+def fitting(rows: Sequence[ModuleRow], width: int) -> dict[str, list[str]]:
+    """The columns that leave room for the names."""
     columns = {
-        "mean": [number(row.mean) for row in kept],
-        "std": [number(row.std) for row in kept],
-        "saturated": [percent(row.saturated) for row in kept],
-        "dead": [percent(row.dead) for row in kept],
-        "grad std": [number(row.gradient_std) for row in kept],
-        "update:data": [number(row.update_data) for row in kept],
+        "mean": [number(row.mean) for row in rows],
+        "std": [number(row.std) for row in rows],
+        "saturated": [percent(row.saturated) for row in rows],
+        "dead": [percent(row.dead) for row in rows],
+        "grad std": [number(row.gradient_std) for row in rows],
+        "update:data": [number(row.update_data) for row in rows],
     }
-    kinds = [short(row.kind, 18) for row in kept]
-    longest = max(LEAST_NAME, wide([clean(row.name) for row in kept]))
-    if room(width, [*columns.items(), ("kind", kinds)]) < longest:
-        kinds = []
+    kinds = [short(row.kind, 18) for row in rows]
+    longest = max(LEAST_NAME, wide([clean(row.name) for row in rows]))
+    if room(width, [*columns.items(), ("kind", kinds)]) >= longest:
+        return {"kind": kinds, **columns}
     if room(width, columns.items()) < longest:
         del columns["mean"]
-    texts = {"kind": kinds, **columns} if kinds else columns
-    split = [row.name.rpartition(f" {TIMES} ") for row in kept]
-    heads = [head + times for head, times, _ in split]
-    left = max(LEAST_NAME, room(width, texts.items()) - max(map(len, heads)))
-    names = [head + name for head, name in zip(heads, labels([name for *_, name in split], left), strict=True)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
-    table.add_column("module", no_wrap=True)
-    for heading, cells in texts.items():
-        justify: JustifyMethod = "left" if heading == "kind" else "right"
-        table.add_column(heading, justify=justify, no_wrap=True, min_width=wide([heading, *cells]))
-    for name, *cells in zip(names, *texts.values(), strict=True):
-        table.add_row(Text(name), *map(Text, cells))
-    return table
+    return columns
 
 
 def experiment_table(rows: Sequence[ExperimentRow]) -> Table:
