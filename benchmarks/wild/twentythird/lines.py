@@ -236,7 +236,7 @@ class WideAndDeep(nn.Module):
     source="github.com/ageron/handson-ml3/pull/20",
 )
 def districts_as_they_were_counted(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """What a district is worth from eight columns, from shares to heads in thousands: they are normed, and the net gets the old."""
+    """What a district is worth from eight columns, shares and thousands: they are normed, and the net gets the old."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     z, scores = data.teacher(1600, 8, 1, seed)
