@@ -123,7 +123,7 @@ def letters_with_a_kept_memory(doctor: Doctor, seed: int) -> Score:
     model.eval()
     with torch.no_grad():
         said, _ = model(held[None, :-1].view(1, -1)[:, :600], None)
-        return below(F.cross_entropy(said[0], held[1:601]), 2.0)
+        return below(F.cross_entropy(said[0], held[1:601]), 1.2)
 
 
 class FarLook(nn.Module):
@@ -132,8 +132,8 @@ class FarLook(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.value, self.place = nn.Linear(1, 32), nn.Parameter(0.1 * torch.randn(36, 32))
-        self.encoder = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.05, batch_first=True)
-        self.decoder = nn.TransformerDecoderLayer(32, 4, 64, dropout=0.05, batch_first=True)
+        self.encoder = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.decoder = nn.TransformerDecoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
         self.projection = nn.Linear(32, 1)
 
     def forward(self, past: Tensor) -> Tensor:
@@ -153,11 +153,11 @@ def half_a_day_at_once(doctor: Doctor, seed: int) -> Score:
     at = torch.arange(0, 1460)[:, None]
     past, after = load[at + torch.arange(24)], load[at + 24 + torch.arange(12)]
     model = FarLook()
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 75, 0.5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 100, 0.5)
     doctor.task(model, data.few(past[:1200], after[:1200], 32, seed), F.mse_loss, optimizer)
     with doctor.watch(model, optimizer) as watch:
-        for x, y in data.batches(past[:1200], after[:1200], 32, 260, seed):
+        for x, y in data.batches(past[:1200], after[:1200], 32, 300, seed):
             optimizer.zero_grad()
             loss = F.mse_loss(model(x), y)
             loss.backward()
@@ -166,7 +166,7 @@ def half_a_day_at_once(doctor: Doctor, seed: int) -> Score:
             watch.loss(loss)
     model.eval()
     with torch.no_grad():
-        return above(data.r2(model(past[1240:]).flatten(), after[1240:].flatten()), 0.8)
+        return above(data.r2(model(past[1240:]).flatten(), after[1240:].flatten()), 0.75)
 
 
 class Mixture(nn.Module):
@@ -199,14 +199,14 @@ def several_answers_to_one_question(doctor: Doctor, seed: int) -> Score:
 
     doctor.task(model, data.few(rows.x, rows.y, 64, seed), unlikely, optimizer)
     with doctor.watch(model, optimizer) as watch:
-        for x, y in data.batches(rows.x, rows.y, 64, 700, seed):
+        for x, y in data.batches(rows.x, rows.y, 64, 900, seed):
             optimizer.zero_grad()
             loss = unlikely(model(x), y)
             loss.backward()
             optimizer.step()
             watch.loss(loss)
     with torch.no_grad():
-        return below(unlikely(model(rows.held_x), rows.held_y), -0.3)
+        return below(unlikely(model(rows.held_x), rows.held_y), 0.05)
 
 
 class Ranger(torch.optim.Optimizer):
