@@ -133,7 +133,6 @@ class Bert(nn.Module):
         self.embedding, self.place = nn.Embedding(24, 32), nn.Parameter(0.1 * torch.randn(10, 32))
         layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
-        self.fill = nn.Linear(32, 24)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.encoder(self.embedding(x) + self.place)
@@ -164,18 +163,16 @@ def relations_by_too_long_a_step(doctor: Doctor, seed: int, cured: bool) -> Scor
     words = torch.randint(6, 22, (1600, 10), generator=generator)
     words[:, 0] = 1
     words[torch.arange(1600), torch.randint(1, 10, (1600,), generator=generator)] = 2 + kind
-    bert = Bert()
-    before = torch.optim.Adam(bert.parameters(), lr=1e-3)
+    bert, fill = Bert(), nn.Linear(32, 24)
+    before = torch.optim.Adam([*bert.parameters(), *fill.parameters()], lr=1e-3)
     for batch, _ in data.batches(words, kind, 32, 100, seed):
         gap = torch.rand(batch.shape, generator=generator) < 0.2
         before.zero_grad()
-        F.cross_entropy(bert.fill(bert(batch.masked_fill(gap, 23)))[gap], batch[gap]).backward()
+        F.cross_entropy(fill(bert(batch.masked_fill(gap, 23)))[gap], batch[gap]).backward()
         before.step()
     rows = data.split(words, kind, seed)
     model = Relation(bert)
-    optimizer = torch.optim.AdamW(
-        [parameter for name, parameter in model.named_parameters() if "fill" not in name], lr=1e-3 if cured else 0.06
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3 if cured else 0.06)
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.cross_entropy, optimizer)
     fit(doctor, model, optimizer, F.cross_entropy, data.batches(rows.x, rows.y, 32, 200, seed), held=rows)
     with torch.no_grad():

@@ -266,7 +266,7 @@ class Embedder(nn.Module):
 
 @fault(
     kind="collapsed-embedding",
-    also=("learning-rate-too-high", "dead-units"),
+    also=("learning-rate-too-high",),
     project="xiaolonw/caffe-video_triplet",
     source="github.com/xiaolonw/caffe-video_triplet/issues/8",
 )

@@ -28,7 +28,6 @@ class Ramp(nn.Module):
 
 @fault(
     kind="missing-zero-grad",
-    also=("learning-rate-too-high",),
     project="stats.stackexchange.com/376851",
     source="stats.stackexchange.com/questions/376851/why-is-lstm-so-ineffective-at-this-ridiculously-simple-sequence",
 )
@@ -132,7 +131,7 @@ def a_cubic_carried_on_by_a_matrix(doctor: Doctor, seed: int, cured: bool) -> Sc
 
 @fault(
     kind="saturation",
-    also=("learning-rate-too-high", "target-scale", "gradient-scale", "input-scale", "dead-units"),
+    also=("learning-rate-too-high", "target-scale", "gradient-scale", "input-scale"),
     project="stackoverflow/tensorflow-regression-same-prediction",
     source="stackoverflow.com: Tensorflow Regression Model Giving Same Prediction Every Time",
 )
