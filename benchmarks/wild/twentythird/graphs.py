@@ -1,4 +1,4 @@
-"""Faults of agents, graphs and tuned nets: an end that is none, the edges of one graph, too long a step."""
+"""Faults of poles, graphs and tuned nets: an end that is none, the edges of one graph, too long a step."""
 
 from __future__ import annotations
 
