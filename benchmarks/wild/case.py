@@ -40,6 +40,7 @@ LOOKS: Final = (
     "twentieth",
     "twentyfirst",
     "twentysecond",
+    "twentythird",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast
