@@ -30,15 +30,22 @@ def copies(made: Tensor, given: Tensor) -> Tensor:
     return functional.l1_loss(made, given[:, :2])
 
 
-def said(of_judge: Callable[[Tensor, float], Tensor], own: Callable[[Tensor, Tensor], Tensor], asked: str) -> list[str]:
-    """asked: at which steps the generator's loss holds the judge's answer: "never", "late", "fifth" or "always"; "both" steps the
+def said(
+    of_judge: Callable[[Tensor, float], Tensor], own: Callable[[Tensor, Tensor], Tensor], asked: str, *, labels: int = 0
+) -> list[str]:
+    """labels: numbers that the judge is told beside each example. asked: at which steps the generator's loss holds the judge's answer: "never", "late", "fifth" or "always"; "both" steps the
     two after one loss, in which the judge sees a detached copy.
     """
     torch.manual_seed(0)
     g = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
-    d = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
-    of_g, of_d = (torch.optim.Adam(each.parameters(), lr=1e-3) for each in (g, d))
-    with health.watch(nn.ModuleDict({"g": g, "d": d}), [of_d, of_g]) as watch:
+    judge = nn.Sequential(nn.Linear(2 + labels, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    told = torch.ones(16, labels)
+
+    def d(example: Tensor) -> Tensor:
+        return judge(torch.cat([example, told], 1) if labels else example)
+
+    of_g, of_d = (torch.optim.Adam(each.parameters(), lr=1e-3) for each in (g, judge))
+    with health.watch(nn.ModuleDict({"g": g, "d": judge}), [of_d, of_g]) as watch:
         for step in range(80):
             of_d.zero_grad()
             of_g.zero_grad()
@@ -70,6 +77,11 @@ def said(of_judge: Callable[[Tensor, float], Tensor], own: Callable[[Tensor, Ten
 def test_a_generator_that_asks_nobody(of_judge, own, asked) -> None:
     (message,) = said(of_judge, own, asked)
     assert "d is trained to tell what g makes from real examples, but no loss of g asks d" in message
+
+
+def test_a_judge_that_is_told_labels() -> None:
+    assert said(entropy, copies, "always", labels=3) == []
+    assert len(said(entropy, copies, "never", labels=3)) == 1
 
 
 @pytest.mark.parametrize("of_judge", [entropy, squares])

@@ -27,12 +27,14 @@ from lettrine.torch.graph.losses.directions import rises_with
 from lettrine.torch.graph.losses.written import inputs_of
 from lettrine.torch.graph.memory import memory, tensors_within
 from lettrine.torch.graph.reading import Node, operation
+from lettrine.torch.graph.walks import walk
 
 _LABELLED: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
 _JOINING: Final = frozenset("cat concat concatenate hstack".split())  # noqa: SIM905
 _RISING: Final = ("Sigmoid", "Softplus", "LogSigmoid", "Tanh")
 _HALF: Final = 0.5  # between the labels of made and real
 _MOST: Final = 100  # operations followed
+_BEHIND: Final = 200  # operations between a maker and the judge, such as augmentations
 _LOOKED: Final = 4  # passes of one step that are looked at, at most: after them nothing is known
 
 
@@ -78,12 +80,13 @@ class Rivals:
         joined = _joined(look.outside)
         for root in look.roots:
             graphs = [each for each in root.inputs if readable(each) and each.requires_grad]
-            self._asked |= {name for each in graphs for name in self._makers(each, joined) if name != root.name}
+            asked = [name for each in graphs for name in (*self._behind(each), *self._makers(each, joined)) if name != root.name]
+            self._asked.update(asked)
             if sign := next((signs[each.grad_fn] for each in root.outputs if each.grad_fn in signs), 0.0):
                 makers = [
                     name for each in root.inputs if readable(each) for name in self._makers(each, joined) if name != root.name
                 ]
-                self._passes.append(_Pass(root.name, makers[0] if makers else "", sign))
+                self._passes.append(_Pass(root.name, next(iter((*makers, *asked[::-1])), ""), sign))
         return ()
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
@@ -125,6 +128,13 @@ class Rivals:
         place = memory(given)
         places = {place, *joined.get(place, ())}
         return [name for name, each in self._given if memory(each) in places]
+
+    def _behind(self, given: Tensor) -> list[str]:
+        """Those whose output is in the graph of what a module was given: it may have been changed, or joined with labels, by
+        calls that were not noted.
+        """
+        nodes = set(walk([given.grad_fn], _BEHIND))
+        return [name for name, each in self._given if each.grad_fn in nodes]
 
 
 def _joined(calls: Iterable[FunctionCall]) -> Mapping[int, list[int]]:
