@@ -33,8 +33,8 @@ def copies(made: Tensor, given: Tensor) -> Tensor:
 def said(
     of_judge: Callable[[Tensor, float], Tensor], own: Callable[[Tensor, Tensor], Tensor], asked: str, *, labels: int = 0
 ) -> list[str]:
-    """labels: numbers that the judge is told beside each example. asked: at which steps the generator's loss holds the judge's answer: "never", "late", "fifth" or "always"; "both" steps the
-    two after one loss, in which the judge sees a detached copy.
+    """labels: numbers that the judge is told beside each example. asked: at which steps the generator's loss holds the judge's
+    answer: "never", "late", "fifth" or "always"; "both" steps the two after one loss, in which the judge sees a detached copy.
     """
     torch.manual_seed(0)
     g = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
