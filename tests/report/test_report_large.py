@@ -27,6 +27,7 @@ from lettrine.report.kinds import kinds
 from lettrine.report.lines import Line, depth_lines
 from lettrine.report.picking import pick_by_kind
 from lettrine.report.pictures import figures
+from lettrine.report.profiles import Row, profile
 from lettrine.report.strands import PANEL, common_scale
 from lettrine.report.summary import folds
 from lettrine.report.theme import LIGHT
@@ -235,11 +236,13 @@ def test_cards_fill_two_columns_evenly() -> None:
     assert card_height('<svg class="a" viewBox="0 0 200 100">', "x" * 57) == AROUND + WIDE / 2 + 2 * LINE
 
 
-def test_a_legend_has_whole_names() -> None:
+def test_legends_and_what_is_under_the_pointer_have_whole_names() -> None:
     name = "bert.encoder.layer.0.intermediate.dense.weight"
     lines = [Line(name, np.arange(3.0), np.ones(3)), Line("x" * 90, np.arange(3.0), np.ones(3))]
     drawn = {row["layer"] for row in rows(finish(depth_lines(lines, "axis"), 100), "layer")}
     assert name in drawn
+    told = rows(profile([Row(name, 1.0, 2.0)], ["step 0", "step 9"], "axis", log=True), "hint")
+    assert [row["hint"] for row in told] == [f"{name}, step 0: 1.00", f"{name}, step 9: 2.00"], "under the pointer"
 
 
 def test_the_page_of_a_thousand_modules_is_small_and_drawn_soon() -> None:

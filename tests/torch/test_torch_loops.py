@@ -312,6 +312,34 @@ def test_lbfgs_is_watched_without_harm() -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*ends, strict=True))
 
 
+@pytest.mark.parametrize("every", [1, None])
+def test_the_loss_of_a_step_of_lbfgs_is_that_of_its_first_call(every: int | None) -> None:
+    """`step` returns it. The mean over all weights that were tried stood beside it, so that another loss seemed to be trained."""
+    model = net()
+    optimiser = torch.optim.LBFGS(model.parameters(), lr=0.2, max_iter=4)
+    calls = []
+
+    def run() -> Tensor:
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(model(X), Y)
+        loss.backward()
+        calls[-1].append(loss.item())
+        return loss
+
+    with health.watch(model, optimiser, every=every) as watch:
+        for _ in range(30):
+            calls.append([])
+            watch.loss(optimiser.step(run))
+    assert min(map(len, calls[:4])) > 1
+    trace = watch.trace()
+    assert trace.facts.errors == ()
+    (seen,) = trace.seen("loss")
+    assert (seen.figure("passes"), seen.figure("parts")) == (1, 1)
+    for step in (0, 1, 2, 3):
+        assert seen.figure(f"value {step}") == pytest.approx(calls[step][0])
+    assert health.examine(trace, only=["other-loss"]).findings == ()
+
+
 def test_schedulers_and_new_parameter_groups() -> None:
     model = net()
     optimiser = torch.optim.SGD(model[0].parameters(), lr=0.4)

@@ -13,7 +13,7 @@ from lettrine.report.chart import Values, by, channel, plot
 from lettrine.report.draw import dashed, hint
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT, WIDTH, depth_colours
-from lettrine.report.words import labels
+from lettrine.report.words import clean, labels
 
 LINES: Final = 12
 LONGEST: Final = 50  # letters of a name that fit beside its symbol; of a longer one the legend has the last parts
@@ -41,7 +41,7 @@ def depth_lines(
     for line, name in zip(lines, names, strict=True):
         points = [(float(x), float(y)) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
         values += [
-            {"step": x, "y": round(y, 4), "layer": name, "hint": f"{name}, step {x:,.0f}: {y:.2f}"}
+            {"step": x, "y": round(y, 4), "layer": name, "hint": f"{clean(line.name)}, step {x:,.0f}: {y:.2f}"}
             for x, y in thin(points, POINTS // 2)
         ]
     colours = {"domain": names, "range": depth_colours(len(names))}

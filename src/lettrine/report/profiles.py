@@ -15,7 +15,7 @@ from lettrine.report.chart import Values, by, channel, plot
 from lettrine.report.draw import TIDY, dashed, finish, hint, nothing, step_colours
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT
-from lettrine.report.words import labels, number
+from lettrine.report.words import clean, labels, number
 
 PROFILE_ROWS: Final = 40
 
@@ -47,14 +47,15 @@ def profile(
 ) -> Any:
     """A figure of each layer, first (grey) and last (blue), joined by lines down the depth of the network.
 
-    names: of the first and the last, or of the last alone. reference: the value at which a line is drawn. steps: of `Row.walk`.
+    names: of the first and the last, or of the last alone. The axis has the last parts of long names, and what is told under the
+    pointer the whole names. reference: the value at which a line is drawn. steps: of `Row.walk`.
     """
     order = labels([row.name for row in rows], 30)
     marks = Marks(log=log, form=form)
     values: Values = []
     for row, label in zip(rows, order, strict=True):
         for when, value in zip(names, (row.first, row.last)[-len(names) :], strict=True):
-            values += marks.of(label, value, when=when, hint=f"{label}, {when}: {marks.said(value)}")
+            values += marks.of(label, value, when=when, hint=f"{clean(row.name)}, {when}: {marks.said(value)}")
     ghosts = [mark for row, label in zip(rows, order, strict=True) for mark in marks.of(label, row.before)]
     if not values:
         return nothing("None of these figures was recorded.")
@@ -72,7 +73,7 @@ def profile(
         drawn = [joined(base.mark("line", strokeWidth=1.25, opacity=0.55)), base.mark("circle", opacity=1, size=46)]
         drawn = [*(each.encode(**coloured) for each in drawn), hint(base)]
         layers += drawn if name != names[-1] else [each.called(f"now_{i}") for i, each in enumerate(drawn)]
-    walk = walk_down(rows, order, x["scale"]["domain"], marks)
+    walk = walk_down(rows, x["scale"]["domain"], marks)
     return finish(layers, max(60, 24 * len(order)), frames("profile", steps, names[-1], rows=walk))
 
 
@@ -98,16 +99,16 @@ def joined(line: Any) -> Any:
     return line.encode(order=channel("row:Q")).numbered("row")
 
 
-def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], marks: Marks) -> list[dict[str, Any]]:
+def walk_down(rows: Sequence[Row], ends: Sequence[float], marks: Marks) -> list[dict[str, Any]]:
     """The frames of rows: the place of each, its figures on the axis and as text. What is beyond the axis stands at its end."""
     return [
         {
             "y": round((i + 0.5) / len(rows), 4),
-            "label": label,
+            "label": clean(row.name),
             "x": places(np.minimum(np.maximum(row.walk, ends[0]), ends[1]), ends, log=marks.log),
             "said": [marks.said(float(value)) for value in row.walk],
         }
-        for i, (row, label) in enumerate(zip(rows, order, strict=True))
+        for i, row in enumerate(rows)
     ]
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, TypeAlias
 
 Given: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def after_closure(before: Callable[..., None]) -> Callable[..., Given | None]:
+def after_closure(before: Callable[..., None], aside: Callable[[], AbstractContextManager[None]]) -> Callable[..., Given | None]:
     """The hook of an optimiser before its step. It calls `before` when the gradients of this step are known: at once, or, if the
     step is given a closure, after the first call of the closure.
+
+    aside: in its block, the calls after the first are made. LBFGS makes them at weights that it tries.
     """
 
     def hook(optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given | None:
@@ -23,10 +26,12 @@ def after_closure(before: Callable[..., None]) -> Callable[..., Given | None]:
 
         @wraps(closure)
         def called(*given: Any, **named: Any) -> Any:
+            if not waiting:
+                with aside():
+                    return closure(*given, **named)
             result = closure(*given, **named)
-            if waiting:
-                waiting.clear()
-                before(optimiser, args, kwargs)
+            waiting.clear()
+            before(optimiser, args, kwargs)
             return result
 
         return (args, {**kwargs, "closure": called}) if "closure" in kwargs else ((args[0], called, *args[2:]), kwargs)

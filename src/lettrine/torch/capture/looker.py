@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import nan
 from typing import Any, Final
@@ -60,6 +61,7 @@ class Looker:
         self._handles: list[Any] = []
         self._called: list[RootCall] = []
         self._depth = 0  # of the running calls of the model
+        self._aside = False  # what is called now is not looked at
         self._waiting = False  # called, and no backward pass has begun
         self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
@@ -139,6 +141,15 @@ class Looker:
         self._called.clear()
         self._depth, self._waiting, self._begun, self._earlier = 0, False, False, ()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Look at no pass that begins in this block: its loss is not that of the step."""
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
+
     def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
         """The optimiser steps now. scales, leftover: as in `Stepping`."""
         if self.looking:
@@ -181,7 +192,7 @@ class Looker:
         self._readers.ask("finish")
 
     def _begin(self, module: nn.Module, *args: Any) -> None:
-        if not torch.is_grad_enabled() or recomputing() or transformed():
+        if self._aside or not torch.is_grad_enabled() or recomputing() or transformed():
             return
         self.calls += not self._depth
         self._counted += not self._depth

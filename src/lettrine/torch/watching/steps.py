@@ -114,7 +114,7 @@ class Steps:
         if not self.now.listened and not self._visible.step_compiled:
             for place, optimiser in enumerate(self._optimisers):
                 before = self.in_place.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
-                hook = after_closure(before)
+                hook = after_closure(before, self._probes.looker.aside)
                 self._before_handles.append(optimiser.register_step_pre_hook(hook if self._visible.step_seen else untraced(hook)))
         self.counter.counting = self.counter.noting = False
         if not self._optimisers:
