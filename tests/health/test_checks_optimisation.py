@@ -63,6 +63,15 @@ def test_a_rate_that_falls_at_once_to_next_to_nothing_wastes_the_rest_of_the_run
     assert found(scheduled(lambda t: 0.1 * 0.01 ** (t > 0.5), cut_short(400, 100)), "schedule-to-zero") == ()  # not nothing
 
 
+def test_a_rate_that_falls_by_and_by_to_next_to_nothing():
+    def decayed(t):
+        return 0.1 * 1e-20 ** np.minimum(t / 0.3, 1)
+
+    assert "no weight changes" in the(scheduled(decayed, cut_short(300, 100)), "schedule-to-zero").why
+    late = scheduled(lambda t: 0.1 * 1e-20 ** np.maximum((t - 0.5) / 0.5, 0), cut_short(400, 100))
+    assert found(late, "schedule-to-zero") == ()  # less than half of the run
+
+
 def test_a_tenth_of_the_rate_from_the_start_where_the_loss_falls_slowly_to_the_end():
     def divided(t, at=0.03):
         return 0.1 / 10 ** (t > at)

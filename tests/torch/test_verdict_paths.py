@@ -75,3 +75,14 @@ def test_one_word_that_is_too_long() -> None:
     letters[:, 1] = letters[:, 0] % LETTERS + 1
     report = trained(letters, sizes, frames=3)
     assert "target-range" not in {**named(report), **remarks(report)}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_letters_that_are_not_in_the_list(same: bool) -> None:
+    """Of each word only the space is left, or a second word is there."""
+    letters = torch.full((ROWS, 1), 4)
+    letters[0] = 4 if same else 2
+    found = named(trained(letters, torch.ones(ROWS, dtype=torch.int64)))
+    assert ("target-constant" in found) is same
+    if same:
+        assert "are the same one, 1 long; the network can say 5 letters" in found["target-constant"].message

@@ -136,3 +136,13 @@ def test_scores_of_attention_that_are_not_scaled(*, scaled: bool) -> None:
     assert (seen.figure("spread") > 4) is not scaled
     assert (seen.figure("first") > 0.7) is not scaled
     assert seen.figure("size") == 8
+
+
+@pytest.mark.parametrize("index", [-1, slice(None), slice(0, 16)])
+def test_one_row_of_the_answers_in_the_loss(index: int | slice) -> None:
+    """output[-1] is the last example, not the last step. A part of the rows may be meant."""
+    model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 1))
+    told = named(train(model, steps=40, make=lambda x, _: functional.mse_loss(model(x)[index], x[:, :1][index])))
+    assert ("other-loss" in told) is (index == -1)
+    if index == -1:
+        assert "output[-1] and target[-1]" in told["other-loss"].message

@@ -70,7 +70,7 @@ class Wave(nn.Module):
 
 @fault(
     kind="repeated-batch",
-    also=("target-constant", "overfitting", "underfitting"),
+    also=("target-constant", "overfitting", "underfitting", "other-loss"),
     project="discuss.pytorch.org/164415",
     source="discuss.pytorch.org/t/predicted-data-is-in-a-different-scale/164415",
 )

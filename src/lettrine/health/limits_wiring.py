@@ -36,6 +36,7 @@ SCHEDULE_EARLY: Final = 0.2  # of the run: a rate that falls so early leaves no 
 SCHEDULE_LITTLE: Final = 0.7  # of the loss of guessing, or more, is left at the end
 SCHEDULE_NOTHING: Final = 1e-6  # of the peak: a step of a thousandth of a weight becomes less than float32 can hold
 SCHEDULE_WASTED: Final = 0.1  # of the run: a schedule that ends at 0 is there for its last step only
+SCHEDULE_MOST: Final = 0.5  # the same for a rate that became so small by and by, as a decay by a factor at each step does
 SCHEDULE_STEPS: Final = 100  # steps before anything is said
 DIVERGED_RATE: Final = 1.5  # times the learning rate before the loss rose
 DIVERGED_GRADIENT: Final = 10.0  # times the gradient norm before: a harder task makes it about as much larger as the loss

@@ -1,4 +1,4 @@
-"""Words that `ctc_loss` cannot find in the frames; reported as "target-range"."""
+"""Words that `ctc_loss` cannot find in the frames; reported as "target-range"; and one word for all, as "target-constant"."""
 
 from __future__ import annotations
 
@@ -22,6 +22,28 @@ def impossible_paths(trace: Trace) -> Iterator[Finding]:
             yield _blank(seen)
         elif seen.figure("short") >= limits.PATHS_SHORT:
             yield _short(seen)
+
+
+def same_words(trace: Trace) -> Iterator[Finding]:
+    """The same word for all sounds: letters that are not in the list were left out."""
+    for seen in trace.seen("paths"):
+        if seen.figure("rows") < limits.PATHS_ROWS or seen.figure("different") != 1 or seen.figure("blanks"):
+            continue
+        size, known = int(seen.figure("longest")), int(seen.figure("known"))
+        yield Finding(
+            id="target-constant",
+            severity="warning",
+            where=(),
+            steps=seen.steps,
+            value=1.0,
+            limit=1.0,
+            message=f"All {int(seen.figure('rows'))} texts that ctc_loss was to find are the same one, {size} long; the network "
+            f"can say {known} letters.",
+            why="The network learns to say this word whatever it hears.",
+            remedy="Print a text before and after it is turned into numbers: letters that are not in the list (capitals, "
+            "accents, signs) may have been left out.",
+            reference=_SOURCE,
+        )
 
 
 def _blank(seen: Evidence) -> Finding:

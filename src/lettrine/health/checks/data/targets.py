@@ -11,7 +11,7 @@ from lettrine.health import limits
 from lettrine.health.checks.comparing import compared, operations_of, two_labels
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.data.constant_parts import constant_parts, others_ignored
-from lettrine.health.checks.data.paths import impossible_paths
+from lettrine.health.checks.data.paths import impossible_paths, same_words
 from lettrine.health.checks.data.positives import no_positives
 from lettrine.health.checks.data.reachable import hinges, reals, small_yes
 from lettrine.health.checks.reading import number, share
@@ -186,6 +186,7 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
         later. Of several losses: labels that are all 0, beside a part that gets no gradient; and numbers that are all the
         same in {CONSTANT_ROWS} examples or more, beside targets that differ.
     """
+    yield from same_words(trace)
     seen = compared(trace)
     yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
     yield from no_positives(trace, seen)

@@ -38,7 +38,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     if (last := next(iter(trace.seen("only last")), None)) is not None and last.figure("looks") == last.figure("all"):
-        yield _only_last(last)
+        yield _one_row(last) if last.words.get("row") else _only_last(last)
         return
     part = next(iter(trace.seen("handed term")), None)
     if part is not None and part.figure("looks") >= limits.HANDED_POINTS and part.figure("share") < limits.HANDED_SHARE:
@@ -99,6 +99,24 @@ def _only_last(seen: Evidence) -> Finding:
         remedy="Add them up, loss = loss + error in the loop, or call backward() on torch.stack(errors).mean() after it. Where "
         "the last answer alone is meant, compute no other.",
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 10.2: the loss of a sequence",
+    )
+
+
+def _one_row(seen: Evidence) -> Finding:
+    rows, row, function = int(seen.figure("errors")), seen.words["row"], seen.words["function"]
+    return Finding(
+        id="other-loss",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=float(rows),
+        limit=1.0,
+        message=f"At each step looked at {seen.where[0]} answers {rows} examples, and {function} is given one of them: "
+        f"output[{row}] and target[{row}].",
+        why=f"The other {rows - 1} examples of each batch teach it nothing.",
+        remedy=f"Give {function} all of them: {function}(output, target). To take the last step of each sequence write output[:, "
+        "-1].",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.1.3: minibatch algorithms",
     )
 
 

@@ -38,10 +38,10 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         ReduceLROnPlateau was told.
     Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps). Or: {PLATEAU_DROPS} drops
         or more, since no number it was told was ever better than the first one, while the loss on held-out data came down to
-        {PLATEAU_BETTER:.0%} of its first value or less. Or: {SCHEDULE_WASTED:.0%} of the run at a rate below
-        {SCHEDULE_NOTHING:g} of the peak, with which no weight changes. Or: a tenth of the peak within the first
-        {SCHEDULE_EARLY:.0%} of the run, after which the loss falls slowly to the end and {SCHEDULE_LITTLE:.0%} of that of
-        guessing is left.
+        {PLATEAU_BETTER:.0%} of its first value or less. Or: {SCHEDULE_WASTED:.0%} of the run ({SCHEDULE_MOST:.0%} if it came
+        by and by) at a rate below {SCHEDULE_NOTHING:g} of the peak, with which no weight changes. Or: a tenth of the peak
+        within the first {SCHEDULE_EARLY:.0%} of the run, after which the loss falls slowly to the end and
+        {SCHEDULE_LITTLE:.0%} of that of guessing is left.
     """
     for seen in trace.seen("plateau"):
         yield from _upside_down(trace, seen)
@@ -99,14 +99,17 @@ def _edges(peak: float) -> Iterator[tuple[float, float]]:
 
 
 def _nothing_left(trace: Trace, steps: NDArray[np.int64], rates: Floats) -> list[Finding]:
-    """A rate that fell at once to so little that no weight moves, for a part of the run that no schedule means to waste."""
+    """A rate that fell, at once or by and by, to so little that no weight moves, for more of the run than a schedule means to
+    waste.
+    """
     peak, last = float(rates.max()), int(trace.loss.step[-1])
     high = np.flatnonzero(rates >= limits.SCHEDULE_NOTHING * peak)
-    if high[-1] == len(steps) - 1 or rates[high[-1]] < limits.SCHEDULE_TENTH * peak:
+    if high[-1] == len(steps) - 1:
         return []
     when = int(steps[high[-1] + 1])
     idle = (last - when) / max(last - int(steps[0]), 1)
-    if idle < limits.SCHEDULE_WASTED or last - when < limits.SCHEDULE_STEPS:
+    at_once = rates[high[-1]] >= limits.SCHEDULE_TENTH * peak
+    if idle < (limits.SCHEDULE_WASTED if at_once else limits.SCHEDULE_MOST) or last - when < limits.SCHEDULE_STEPS:
         return []
     rate = float(rates[high[-1] + 1 :].max())
     what = f"{number(rate)} (its peak was {number(peak)}) since step {when:,} at the latest, for {share(idle)} of the run"

@@ -2,7 +2,8 @@
 
 where: (). figures, over all looks: "looks"; "rows"; "letters", of all words; "blanks", letters that are the blank's number;
 "short", share of the rows that have fewer frames than their word needs (one for each letter, and one between two that are the
-same); "frames" and "needed", of the row that lacks most; "blank", its number; "dropped", 1 if infinite losses count as 0.
+same); "frames" and "needed", of the row that lacks most; "blank", its number; "dropped", 1 if infinite losses count as 0;
+"different", words, as far as they were counted; "known", letters that the network can say; "longest", the longest word.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
 
+_WORDS: Final = 64  # different words that are counted
 _FRAMES: Final = 3  # axes of the logarithms: frames, rows, letters
 
 
@@ -30,6 +32,8 @@ class Paths:
         self._rows = self._letters = self._blanks = self._short = 0
         self._worst = (0, 0)  # frames and what is needed
         self._blank, self._dropped = 0, False
+        self._words: set[tuple[int, ...]] = set()
+        self._known = self._longest = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -38,7 +42,11 @@ class Paths:
                 self._steps.append(look.step)
                 blank = int(call.given(4, "blank", 0))
                 self._blank, self._dropped = blank, bool(call.given(6, "zero_infinity", False))
+                self._known = call.given(0, "log_probs").shape[-1] - 1
                 for word, frames in words:
+                    self._longest = max(self._longest, len(word))
+                    if len(self._words) < _WORDS:
+                        self._words.add(tuple(word.tolist()))
                     needed = len(word) + int((word[1:] == word[:-1]).sum())
                     self._rows, self._letters = self._rows + 1, self._letters + len(word)
                     self._blanks += int((word == blank).sum())
@@ -51,6 +59,7 @@ class Paths:
         if self._rows:
             counts = {"looks": len(set(self._steps)), "rows": self._rows, "letters": self._letters, "blanks": self._blanks}
             counts |= {"frames": self._worst[0], "needed": self._worst[1], "blank": self._blank, "dropped": self._dropped}
+            counts |= {"different": len(self._words), "known": self._known, "longest": self._longest}
             figures = {name: float(value) for name, value in counts.items()} | {"short": self._short / self._rows}
             yield Evidence("paths", (), (self._steps[0], self._steps[-1]), figures)
 
