@@ -111,7 +111,7 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         yield from certain
         return
     harm = consequence(trace)
-    hardly = harm.reference.known and harm.end >= limits.HELD_OUT_CHANCE * harm.reference.value and ordinary(trace)
+    hardly = harm.reference.known and harm.left >= limits.HELD_OUT_CHANCE and ordinary(trace)
     nothing = harm.kind in ("guessing", "held out", "flat") or (harm.kind in ("learns", "falls") and hardly)
     blind = not nothing and same_for_all(trace, harm)
     plain = nothing or blind or by_heart_only(trace, harm)

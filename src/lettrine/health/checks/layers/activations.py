@@ -75,7 +75,7 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     at_start = any(when == "at the start" for _, when in worst.values())
     course = consequence(trace)
     # Trained networks, and gates, may saturate by themselves. That is a fault only if almost nothing is learned.
-    mild = not at_start and course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
+    mild = not at_start and course.kind == "learns" and course.left < limits.HARDLY_LEARNED
     mask = windows["at the start"] if at_start else windows["later"]
     yield Finding(
         id="saturation",

@@ -80,7 +80,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
     cheap = course.well or (
-        course.end < limits.PLATEAU_HIGH * course.reference.value
+        course.left < limits.PLATEAU_HIGH
         and back <= limits.INITIAL_COST * (course.steps[1] - course.steps[0] + 1)
         and not drawn_large(trace, weight)
     )
@@ -153,7 +153,8 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "the network does as well as the best simple model: there is no more to learn")
     steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
     beginning, end, noise = ends(losses)
-    guess, how = guess_of(trace), reference_of(trace).words
+    reference = reference_of(trace)
+    guess, how, floor = guess_of(trace), reference.words, reference.floor
     if not isfinite(guess):
         guess, how = guess_of_values(trace, end), "answering the mean whatever the input"
     most = end + trace.facts.gain + limits.GAIN_NOISE * trace.facts.gain_error
@@ -168,7 +169,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     flat = beginning - end < max(limits.FLAT_SHARE * abs(beginning), 3 * noise) and fell < max(
         limits.FLAT_SHARE * abs(beginning), 3 * noise_of_means
     )
-    above_guess = isfinite(guess) and end >= limits.CHANCE_SHARE * guess
+    above_guess = isfinite(guess) and end - floor >= limits.CHANCE_SHARE * (guess - floor)
     falling = float(np.mean(losses[-2 * third : -third]) - np.mean(later)) > max(limits.FLAT_SHARE * end, 3 * noise_of_means)
     stuck = above_guess and not falling
     if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
@@ -252,7 +253,8 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     if not (even_pace or short) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
         return
     pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
-    aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
+    floor = course.reference.floor
+    aim = floor + limits.LEARNED_WELL * ((course.reference.value if course.reference.known else course.start) - floor)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
     # The pace of the last steps predicts the next ones, but not ten times as many.
     longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"

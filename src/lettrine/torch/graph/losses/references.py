@@ -36,6 +36,7 @@ class TargetSums:
         self._weight: Tensor | None = None
         self._ratio: Tensor | None = None
         self._smoothing = 0.0
+        self._entropy = 0.0  # of all targets together: what answers equal to them would cost
         self._labels = False
         self._losses: list[float] = []
         self._means: list[tuple[float, float]] = []
@@ -50,12 +51,15 @@ class TargetSums:
         counts = np.bincount(kept, minlength=classes)
         self.constant = float(kept[0]) if counts[kept[0]] == len(kept) else nan
         self._pool(torch.from_numpy(counts.astype(np.float64)), len(kept))
+        if weight is None and smoothing:
+            self._entropy += len(kept) * float(_entropies(_smoothed(torch.eye(1, classes).double(), smoothing)))
 
     def add_shares(self, shares: Tensor, axis: int, smoothing: float = 0.0) -> None:
         """Rows of class probabilities along `axis`."""
         table = shares.detach().double().movedim(axis, -1).reshape(-1, shares.shape[axis])
         self.classes, self._smoothing = table.shape[1], smoothing
         self._pool(table.sum(0).cpu(), len(table))
+        self._entropy += float(_entropies(_smoothed(table, smoothing)).sum())
 
     def add_labels(self, labels: Tensor, ratio: Tensor | None = None) -> None:
         """Labels between 0 and 1, each judged alone. ratio: how much more the labels 1 weigh."""
@@ -64,6 +68,9 @@ class TargetSums:
         self._ratio = None if ratio is None else ratio.detach().double().cpu()
         self._note_constant(table)
         self._pool(table.sum(0), len(table))
+        if ratio is None:
+            inside = table.clamp(0.0, 1.0)
+            self._entropy += float(_entropies(torch.stack([inside, 1 - inside], -1)).mean(1).sum())
 
     def add_values(self, values: Tensor, error: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         """Target numbers. error: the loss of one answer, if it is not the square."""
@@ -93,6 +100,10 @@ class TargetSums:
             return sum(self._losses) / len(self._losses) if self._losses else self._variance()
         return self._of_labels() if self._labels else self._of_classes()
 
+    def floor(self) -> float:
+        """Loss of answers that are the targets themselves: above 0 where these are shares, as of smoothed labels."""
+        return self._entropy / self._rows if self._rows else nan
+
     def moving(self) -> bool:
         """Whether the level or the size of the target values changes much during training."""
         if len(self._means) < 3:
@@ -109,6 +120,7 @@ class TargetSums:
                 None if squares is None else torch.zeros_like(total),
                 0.0,
             )
+            self._entropy = 0.0
         self._sum += total
         self._rows += rows
         if squares is not None and self._squares is not None:
@@ -158,6 +170,15 @@ def error_of(name: str, parameter: Any) -> Callable[[Tensor, Tensor], Tensor] | 
             return lambda answer, target: functional.huber_loss(answer, target, delta=float(parameter))
         case _:
             return None
+
+
+def _smoothed(shares: Tensor, smoothing: float) -> Tensor:
+    return (1 - smoothing) * shares + smoothing / shares.shape[-1]
+
+
+def _entropies(shares: Tensor) -> Tensor:
+    """Entropy of each row of shares."""
+    return -torch.xlogy(shares, shares).sum(-1)
 
 
 def _columns(values: Tensor) -> Tensor:
