@@ -42,6 +42,7 @@ from lettrine.health.checks.reference import (
     reference_of,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.steps.held_back import held_back
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -206,6 +207,8 @@ def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False, far: b
         size = pace(table[:, np.isfinite(table).any(axis=0)])
     except Skip:
         size = nan
+    if 0 < size < (limits.UPDATE_TIMID if fit else limits.UPDATE_LARGE / 5) and (cause := held_back(trace)):
+        return cause
     if 0 < size < limits.UPDATE_TIMID:
         factor = tenfold(limits.UPDATE_AIM / size)
         towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
