@@ -67,7 +67,7 @@ def _divided(trace: Trace) -> str:
     called = f"called on {number(weight)} times the mean over the examples, and a step has"
     if parts > 1:
         return (
-            f"Divide the loss by {int(parts)} alone, so that a step follows its mean: backward() is {called} {int(parts)} backward "
-            "passes."
+            f"Divide the loss by {int(parts)} alone, so that a step follows its mean: backward() is {called} {int(parts)} "
+            "backward passes."
         )
     return f"Call backward() on the mean over the examples: it is {called} one backward pass."
