@@ -73,8 +73,20 @@ def test_a_norm_that_stays_in_training_mode() -> None:
             self.norm.training = True
             return self
 
-    assert named(evaluated(Stubborn()))["wrong-mode"].where == ("norm",)
+    report = evaluated(Stubborn())
+    assert named(report)["wrong-mode"].where == ("norm",)
+    assert "batch-mixing" not in named(report)  # the same once more
     assert "wrong-mode" not in named(evaluated(Normed()))
+
+
+def test_a_model_whose_eval_reaches_only_a_part_of_it() -> None:
+    class Partly(Normed):
+        def eval(self) -> Partly:
+            self.training = False
+            self.first.eval()
+            return self
+
+    assert set(named(evaluated(Partly()))["wrong-mode"].where) == {"norm", "drop"}
 
 
 class Dropping(nn.Module):

@@ -20,9 +20,9 @@ def seed() -> None:
     torch.manual_seed(3)
 
 
-def scaled(model: nn.Module, *, unscale: bool, clip: float = 0.5) -> Report:
+def scaled(model: nn.Module, *, unscale: bool, clip: float = 0.5, scale: float = 2.0**16) -> Report:
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     with health.watch(model, optimiser) as watch:
         for x, y in batches(45):
             loss = functional.cross_entropy(model(x), y)
@@ -43,6 +43,8 @@ def test_clipping_before_unscaling() -> None:
     assert "clip_grad_norm_(model.parameters(), 0.5)" in finding.remedy
     assert "clip-before-unscale" not in named(scaled(mlp(), unscale=True))
     assert "clip-before-unscale" not in named(scaled(mlp(), unscale=True, clip=1e-3))  # all clipped, and rightly so
+    # 1 / 2**14 = 0.000061 looks like a round number, too
+    assert "clip-before-unscale" in named(scaled(mlp(), unscale=False, clip=1.0, scale=2.0**14))
 
 
 def test_an_eps_that_half_precision_cannot_hold() -> None:

@@ -51,6 +51,7 @@ EPS_ABOVE: Final = 10.0  # times the size of gradients: an eps so large makes st
 DIVIDED_SMALL: Final = 0.3  # of the mean loss, or less, is what a step follows: a third of the usual rate is still a usual one
 CLIP_SCALE: Final = 1_024.0  # above this scale, a norm clipped before unscaling and one clipped after it cannot be confused
 CLIP_MOST: Final = 100.0  # people clip norms at less
+CLIP_LEAST: Final = 5e-4  # and at more than this
 CLIP_ROUND: Final = 2e-3  # relative distance from a number of two digits
 CLIP_SPREAD: Final = 0.01  # of the norm from step to step, relative: a norm that is not clipped is never so constant
 RESUMED: Final = 0.5  # of the loss of guessing: a network with a lower first loss was trained before

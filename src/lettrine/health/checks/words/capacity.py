@@ -36,7 +36,8 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
         ):
             yield _unbent(count, harm)
             return
-    if len(layers) < 2 or harm.well or not (harm.bad or harm.left >= limits.HARDLY_LEARNED):
+    broke = harm.kind == "not finite"  # by another fault than this one
+    if len(layers) < 2 or harm.well or broke or not (harm.bad or harm.left >= limits.HARDLY_LEARNED):
         return
     yield Finding(
         id="underfitting",
