@@ -25,6 +25,8 @@ MOVED_FITTED: Final = 0.5  # standard deviations between held-out inputs and the
 NORM_HARMLESS: Final = 0.05  # of the loss of guessing, below which eval mode does no harm; a healthy Keras net had 0.01
 NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below it show that the statistics fit
 
+FULL_PRECISION: Final = 0.1  # of all weights, or more: a small part, such as a router, is kept in float32 on purpose
+
 MASK_LOOKS: Final = 2  # looks with an inverted mask
 
 SCHEDULE_LOW: Final = 0.01  # of the peak: a cosine is below in the last 7 % of its run, a line to zero in the last 1 %
