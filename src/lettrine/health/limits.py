@@ -77,6 +77,8 @@ UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 NO_GRADIENT_RECORDS: Final = 3  # zero gradients at one step may come from a zero-initialised head
 UNSEEN: Final = 1e-6  # of its size: a smaller step is lost in the digits of float32, 1.2e-7 of the largest weight
 SYMMETRIC_SHARE: Final = 0.5  # of a matrix's rows equal to another row
+ONE_NUMBER: Final = 1e-5  # std relative to rms: rounding
+ONE_NUMBER_MATRICES: Final = 2  # one alone may be a head that begins so
 
 LEARNING_STEPS: Final = 100  # fewer say nothing about learning
 PLATEAU_STEPS: Final = 200  # steps for which a healthy network may stay at the loss of guessing; clinic: convolutions 150

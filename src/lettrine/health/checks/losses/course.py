@@ -17,6 +17,7 @@ from lettrine.health.checks.losses.starts import drawn_anew, drawn_before, drawn
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
+    even_fall,
     learning_rate,
     median,
     number,
@@ -242,10 +243,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace, least=limits.SHORT_STEPS)
     if course.kind not in ("learns", "falls") or course.well or _by_heart(trace):
         return
-    later = losses[len(losses) // 3 :]
-    blocks = np.array([float(np.mean(part)) for part in np.array_split(later, 5)])
-    falls, noise = -np.diff(blocks), standard_error(later[: max(3, len(later) // 5)])
-    even_pace = falls.min() > 0 and falls[-1] > limits.SLOW_EVEN * falls[0] and falls.sum() > limits.NOISE * noise
+    falls, even_pace = even_fall(losses)
     rates = trace.step_stats["learning_rate"][usable(trace)]
     rates = rates[np.isfinite(rates)]
     third = len(losses) // 3
@@ -255,7 +253,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     )
     if not (even_pace or short) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
         return
-    pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
+    pace_left = float(falls[-1]) / (2 * len(losses) / 15) if even_pace else fell / third  # a fifth of two thirds
     floor = course.reference.floor
     aim = floor + limits.LEARNED_WELL * ((course.reference.value if course.reference.known else course.start) - floor)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0

@@ -10,7 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.layers.restrained import hardly
-from lettrine.health.checks.reading import enough_losses, finite_curve, listed, number, standard_error, usable
+from lettrine.health.checks.reading import enough_losses, even_fall, finite_curve, listed, number, standard_error, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, classes_of, ordinary
 from lettrine.health.checks.registry import Skip
 from lettrine.health.findings import Finding
@@ -151,7 +151,7 @@ def at_rest(trace: Trace) -> bool:
         return False  # the schedule lowered the learning rate to almost 0, so the loss stops falling
     third = len(losses) // 3
     fell, noise = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])), standard_error(losses[-third:])
-    return abs(fell) <= max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise)
+    return abs(fell) <= max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise) and not even_fall(losses)[1]
 
 
 def _stack(trace: Trace) -> list[str]:
