@@ -63,3 +63,20 @@ def test_one_batch_that_is_all_there_is(held_out: int) -> None:
     report = checked(watch.report())
     found = remarks(report) if held_out == 40 else named(report)
     assert ("next(iter(loader))" in found["repeated-batch"].remedy) is (held_out == 400)
+
+
+def test_rows_that_sum_to_another_number_than_1() -> None:
+    """Counts of five votes: nothing starts too high because such a loss is five times as large."""
+    generator = torch.Generator().manual_seed(1)
+
+    def make(x: Tensor, _: Tensor) -> Tensor:
+        shares = (1.5 * x[:, :4]).softmax(1)
+        votes = torch.multinomial(shares, 5, replacement=True, generator=generator)
+        return functional.cross_entropy(model(x), functional.one_hot(votes, 4).sum(1).double().float())
+
+    model = mlp()
+    report = train(model, steps=120, make=make)
+    assert named(report) == {}
+    (seen,) = report.trace.seen("loss")
+    assert seen.figure("even") == pytest.approx(5 * 1.386, abs=0.01)
+    assert 2.0 < seen.figure("floor") < seen.figure("reference") <= seen.figure("even")

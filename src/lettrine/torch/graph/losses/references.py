@@ -55,11 +55,12 @@ class TargetSums:
             self._entropy += len(kept) * float(_entropies(_smoothed(torch.eye(1, classes).double(), smoothing)))
 
     def add_shares(self, shares: Tensor, axis: int, smoothing: float = 0.0) -> None:
-        """Rows of class probabilities along `axis`."""
+        """Rows of class probabilities along `axis`; or of amounts, such as counts, which sum to another number than 1."""
         table = shares.detach().double().movedim(axis, -1).reshape(-1, shares.shape[axis])
         self.classes, self._smoothing = table.shape[1], smoothing
         self._pool(table.sum(0).cpu(), len(table))
-        self._entropy += float(_entropies(_smoothed(table, smoothing)).sum())
+        mass = table.sum(1, keepdim=True)
+        self._entropy += float((mass[:, 0] * _entropies(_smoothed(table / mass, smoothing))).nansum())
 
     def add_labels(self, labels: Tensor, ratio: Tensor | None = None) -> None:
         """Labels between 0 and 1, each judged alone. ratio: how much more the labels 1 weigh."""
@@ -84,7 +85,7 @@ class TargetSums:
 
     def even(self) -> float:
         """Loss of a uniform answer; NaN if that has no meaning."""
-        return log(self.classes) if self.classes > 1 else nan
+        return log(self.classes) * self._mass() if self.classes > 1 else nan
 
     def zero(self) -> float:
         """Mean square of the values: the loss of the answer 0."""
@@ -150,13 +151,21 @@ class TargetSums:
     def _of_classes(self) -> float:
         if self._sum is None or self._rows < _PER_CLASS * self.classes:
             return self.even()
-        share = self._sum / self._rows
+        mass = self._mass()
+        share = self._sum / self._rows / mass
         if self._weight is not None:
             weighted = share * self._weight.detach().double().cpu()
             share = weighted / weighted.sum()
         share = (1 - self._smoothing) * share + self._smoothing / self.classes
         seen = share[share > 0]
-        return min(float(-(seen * seen.log()).sum()) + (len(seen) - 1) / (2 * self._rows), log(self.classes))
+        return mass * min(float(-(seen * seen.log()).sum()) + (len(seen) - 1) / (2 * self._rows), log(self.classes))
+
+    def _mass(self) -> float:
+        """What a row of shares sums to, on average; 1 for all else, and where numbers below 0 make it none."""
+        if self._sum is None or self._labels or self._squares is not None or not self.classes:
+            return 1.0
+        mass = float(self._sum.sum()) / self._rows
+        return mass if mass > 0 else 1.0
 
 
 def error_of(name: str, parameter: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
