@@ -379,3 +379,16 @@ def test_weights_that_begin_with_one_number(how: str) -> None:
         assert found.severity == ("critical" if bare else "warning")
         assert found.where[:2] == ("0.weight", "2.weight")
         assert ("only biases tell their units apart" in found.message) is not bare
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_network_that_was_trained_on_another_task(fresh: bool) -> None:
+    """Its first loss is high, although its weights were well drawn once."""
+    model = mlp(hidden=64)
+    if fresh:
+        with torch.no_grad():
+            model[4].weight.mul_(100)
+    else:
+        train(model, adam(model, 1e-2), steps=150, make=lambda x, y: functional.cross_entropy(model(x), (y + 1) % 4))
+    found = next(each for each in train(model, adam(model, 1e-2), steps=150).findings if each.id == "initial-loss")
+    assert ("draw its last layer anew" in found.remedy) is not fresh

@@ -88,15 +88,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     )
     loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
     inner, sums = drawn_before(trace, weight), summed(trace)
-    if inner or sums:
-        remedy = drawn_anew(inner) if inner else DIVIDE
-    elif limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and last is not None and _is_one_layer(trace, last.name):
-        remedy = (
-            f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
-            f"to start near ln {classes} = {number(expected, 3)}."
-        )
-    else:
-        remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
+    near = f"to start near ln {classes} = {number(expected, 3)}."
+    remedy = (drawn_anew(inner) if inner else DIVIDE) if inner or sums else _start_lower(trace, weight, spread, near, loud=loud)
     yield Finding(
         id="initial-loss",
         severity="warning" if loud else "info",
@@ -115,6 +108,23 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _start_lower(trace: Trace, weight: str, spread: float, near: str, *, loud: bool) -> str:
+    """The advice for a last layer whose answers are too large. weight: its matrix. spread: std of its outputs."""
+    last = output_module(trace)
+    one = last is not None and _is_one_layer(trace, last.name)
+    if one and limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK:
+        remedy = f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, {near}"
+    else:
+        remedy = f"Shrink the last layer's weights and start its bias at 0, {near}"
+    before = not loud and _trained_before(trace)
+    return f"If it was trained before, on another task, draw its last layer anew. Otherwise: {remedy}" if before else remedy
+
+
+def _trained_before(trace: Trace) -> bool:
+    """Whether no matrix holds values as one of the usual initialisers draws them."""
+    return any(each.figure("share") == 0 for each in trace.seen("drawn"))
 
 
 def _is_one_layer(trace: Trace, name: str) -> bool:
