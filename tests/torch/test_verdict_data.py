@@ -355,6 +355,31 @@ def test_columns_that_tell_only_together(task):
     assert first(report).id == "shuffled-targets"
 
 
+@pytest.mark.parametrize("how", ["one number each", "one-hot", "shuffled"])
+def test_columns_too_many_for_any_two_inputs_to_be_close(how):
+    """Of ten numbers from 0 to 3 the sum modulo 4 looks as if it had been shuffled: nothing proves that it was."""
+    generator = torch.Generator().manual_seed(1)
+    numbers = torch.randint(0, 4, (3_000, 10), generator=generator)
+    x = F.one_hot(numbers, 4).flatten(1).float() if how == "one-hot" else (numbers.float() - 1.5) / 1.1
+    if how == "shuffled":  # numbers that vary together, as measured ones do
+        x = x + 2 * torch.randn(3_000, 1, generator=generator)
+    model = nn.Sequential(nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Linear(32, 4))
+    report = watched(model, batches(x, numbers.sum(1) % 4), crossed, steps=150, rate=1e-3)
+    assert report.trace.seen("inputs")[0].figure("drawn") == float(how != "shuffled")
+    found = next(each for each in report.findings if each.id == "shuffled-targets")
+    assert found.severity == ("critical" if how == "shuffled" else "info")
+    assert ("may be otherwise" in found.message) is (how != "shuffled")
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_columns_of_few_values_in_any_scale(scaled):
+    torch.manual_seed(0)
+    x, y, model = _parity()
+    report = watched(model, batches((x - 0.5) * 2 if scaled else x, y), crossed, steps=150, rate=1e-4)
+    assert report.trace.seen("inputs")[0].figure("closest") < -5
+    quiet(report)
+
+
 def test_what_memorising_sums_does_to_the_rest():
     """Of sums modulo a number most are memorised before the rule is found: the held-out loss rises at once, with true labels."""
     torch.manual_seed(0)

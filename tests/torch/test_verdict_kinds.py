@@ -362,3 +362,33 @@ def test_word_vectors_that_come_in_groups_are_not_random():
     assert fresh_random(drawn) == "normal with std 1"
     groups = torch.randn(4, 16)[torch.randint(4, (200,))]
     assert fresh_random(0.95 * groups + 0.3 * drawn) == ""
+
+
+@pytest.mark.parametrize("how", ["one number", "one number, no biases", "head only", "zeros in the head", "drawn"])
+def test_weights_that_begin_with_one_number(how: str) -> None:
+    model = nn.Sequential(nn.Linear(12, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid(), nn.Linear(32, 4))
+    for layer in (model[0], model[2], model[4]) if how.startswith("one") else (model[4],) if how != "drawn" else ():
+        nn.init.constant_(layer.weight, 0.0 if how.startswith("zeros") else 0.05)
+        if how.endswith("no biases"):
+            nn.init.zeros_(layer.bias)
+    report = train(model, adam(model, 1e-2), steps=120)
+    found = next((each for each in report.findings if each.id == "symmetry"), None)
+    assert (found is not None) is how.startswith("one")
+    if found is not None:
+        bare = how.endswith("no biases")
+        assert found.severity == ("critical" if bare else "warning")
+        assert found.where[:2] == ("0.weight", "2.weight")
+        assert ("only biases tell their units apart" in found.message) is not bare
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_network_that_was_trained_on_another_task(fresh: bool) -> None:
+    """Its first loss is high, although its weights were well drawn once."""
+    model = mlp(hidden=64)
+    if fresh:
+        with torch.no_grad():
+            model[4].weight.mul_(100)
+    else:
+        train(model, adam(model, 1e-2), steps=150, make=lambda x, y: functional.cross_entropy(model(x), (y + 1) % 4))
+    found = next(each for each in train(model, adam(model, 1e-2), steps=150).findings if each.id == "initial-loss")
+    assert ("draw its last layer anew" in found.remedy) is not fresh

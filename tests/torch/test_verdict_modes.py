@@ -73,8 +73,20 @@ def test_a_norm_that_stays_in_training_mode() -> None:
             self.norm.training = True
             return self
 
-    assert named(evaluated(Stubborn()))["wrong-mode"].where == ("norm",)
+    report = evaluated(Stubborn())
+    assert named(report)["wrong-mode"].where == ("norm",)
+    assert "batch-mixing" not in named(report)  # the same once more
     assert "wrong-mode" not in named(evaluated(Normed()))
+
+
+def test_a_model_whose_eval_reaches_only_a_part_of_it() -> None:
+    class Partly(Normed):
+        def eval(self) -> Partly:
+            self.training = False
+            self.first.eval()
+            return self
+
+    assert set(named(evaluated(Partly()))["wrong-mode"].where) == {"norm", "drop"}
 
 
 class Dropping(nn.Module):
@@ -288,3 +300,32 @@ def test_the_batch_taken_for_time_where_words_have_targets(layout: str) -> None:
 
     found = train(model, steps=6, make=make)
     assert ("batch-mixing" in {**named(found), **remarks(found)}) == (layout == "batch, time")
+
+
+class Full(nn.Linear):
+    """A layer that leaves autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
+@pytest.mark.parametrize(("places", "told"), [((2,), ("2",)), ((), ()), ((4,), ()), ((0,), ())])
+def test_a_layer_left_in_float32(places: tuple[int, ...], told: tuple[str, ...]) -> None:
+    """The first and the last are often kept there on purpose."""
+    sizes = [(12, 24), (24, 24), (24, 4)]
+    layers = [(Full if 2 * place in places else nn.Linear)(*size) for place, size in enumerate(sizes)]
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return functional.cross_entropy(model(x), y)
+
+    found = [each for each in train(model, steps=20, make=make).findings if each.id == "wrong-mode"]
+    assert [each.where for each in found] == ([told] if told else [])
+    assert all(each.severity == "info" and "bfloat16" in each.message for each in found)
+
+
+def test_no_layer_in_half_precision() -> None:
+    model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), Full(24, 24), nn.ReLU(), nn.Linear(24, 4))
+    assert train(model, steps=20).trace.seen("precision") == ()

@@ -232,3 +232,32 @@ def test_a_mean_over_a_selection_that_becomes_empty_is_named(every):
     assert "keep.sum().clamp(min=1)" in finding.remedy
     cured = watched(net(out=1), batches(x, 0.2 * y), hard_rows(guarded=True, at=47), steps=60, rate=0.002, every=every)
     assert "non-finite" not in [each.id for each in cured.findings]
+
+
+@pytest.mark.parametrize(
+    ("keep", "guarded"),
+    [
+        (lambda p: p + 0.0, False),
+        (lambda p: 1e-50 + p, False),  # 0 in float32
+        (lambda p: p.clamp(min=0), False),
+        (lambda p: p + 1e-8, True),
+        (lambda p: p.clamp(1e-8, 1.0), True),
+        (lambda p: p, False),
+    ],
+    ids=["zero", "too small", "clamped at zero", "added", "clamped", "bare"],
+)
+def test_a_logarithm_to_which_nothing_is_added(keep, guarded):
+    def loss(model, x, y):
+        p = F.hardsigmoid(model(x)[:, 0])
+        return -torch.where(y > 0, keep(p).log(), keep(1 - p).log()).mean()
+
+    x, y = numbers(128)
+    report = watched(net(out=1), batches(x, y), loss, steps=10, rate=0.001)
+    assert {each.words["guarded"] for each in report.trace.seen("operation")} == {"yes" if guarded else "no"}
+
+
+def test_linear_layers_do_not_come_before_what_broke():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 1))
+    x, y = numbers(128)
+    report = watched(model, batches(x, 0.2 * y), masked_rmse(0, 40), steps=80, rate=0.02)
+    assert alarms(report) == ["non-finite"]

@@ -20,9 +20,9 @@ def seed() -> None:
     torch.manual_seed(3)
 
 
-def scaled(model: nn.Module, *, unscale: bool, clip: float = 0.5) -> Report:
+def scaled(model: nn.Module, *, unscale: bool, clip: float = 0.5, scale: float = 2.0**16) -> Report:
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     with health.watch(model, optimiser) as watch:
         for x, y in batches(45):
             loss = functional.cross_entropy(model(x), y)
@@ -43,6 +43,8 @@ def test_clipping_before_unscaling() -> None:
     assert "clip_grad_norm_(model.parameters(), 0.5)" in finding.remedy
     assert "clip-before-unscale" not in named(scaled(mlp(), unscale=True))
     assert "clip-before-unscale" not in named(scaled(mlp(), unscale=True, clip=1e-3))  # all clipped, and rightly so
+    # 1 / 2**14 = 0.000061 looks like a round number, too
+    assert "clip-before-unscale" in named(scaled(mlp(), unscale=False, clip=1.0, scale=2.0**14))
 
 
 def test_an_eps_that_half_precision_cannot_hold() -> None:
@@ -229,3 +231,31 @@ def test_a_plateau_that_takes_a_rising_score_for_a_loss(
     found = named(checked(watch.report()))
     assert ("schedule-to-zero" in found) is wanted
     assert not wanted or f"mode='{'max' if mode == 'min' else 'min'}'" in found["schedule-to-zero"].remedy
+
+
+@pytest.mark.parametrize("how", ["eps", "twice", "once", "slow"])
+def test_steps_that_are_held_back_by_another_thing_than_the_rate(how: str) -> None:
+    torch.manual_seed(3)
+    model, parts = mlp(), 8
+    optimiser: torch.optim.Optimizer = (
+        torch.optim.Adam(model.parameters(), eps=10.0 if how == "eps" else 1e-8, lr=1e-6 if how == "slow" else 1e-3)
+        if how in ("eps", "slow")
+        else torch.optim.SGD(model.parameters(), lr=0.1)
+    )
+    parts = 1 if how in ("eps", "slow") else parts
+    with health.watch(model, optimiser) as watch:
+        for step in range(150):
+            optimiser.zero_grad()
+            told = 0.0
+            for x, y in batches(parts, 8, seed=step):
+                loss = functional.cross_entropy(model(x), y) / parts
+                told += loss.item()
+                (loss / parts if how == "twice" else loss).backward()
+            optimiser.step()
+            watch.loss(told)
+    report = checked(watch.report())
+    advice = " ".join(each.remedy for each in report.findings)
+    assert ("Give Adam its usual eps, 1e-8: it has 10" in advice) is (how == "eps")
+    assert ("Divide the loss by 8 alone" in advice) is (how == "twice")
+    assert ("Raise the learning rate" in advice) is (how == "slow")
+    assert report.trace.loss.mean[0] == pytest.approx(1.4, abs=0.25)  # ln 4, in the units it was handed over in

@@ -77,6 +77,8 @@ UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 NO_GRADIENT_RECORDS: Final = 3  # zero gradients at one step may come from a zero-initialised head
 UNSEEN: Final = 1e-6  # of its size: a smaller step is lost in the digits of float32, 1.2e-7 of the largest weight
 SYMMETRIC_SHARE: Final = 0.5  # of a matrix's rows equal to another row
+ONE_NUMBER: Final = 1e-5  # std relative to rms: rounding
+ONE_NUMBER_MATRICES: Final = 2  # one alone may be a head that begins so
 
 LEARNING_STEPS: Final = 100  # fewer say nothing about learning
 PLATEAU_STEPS: Final = 200  # steps for which a healthy network may stay at the loss of guessing; clinic: convolutions 150
@@ -247,6 +249,7 @@ REPEATED: Final = 0.5  # of the batches that follow one another directly
 WRITTEN_OVER: Final = 0.02  # per step: weights loaded anew for each task; averages put in for evaluations are rarer
 STORE_GROWN: Final = 1.5  # times as many different rows in the last batches as in the first: a replay buffer that fills
 TOLD: Final = 4.0  # standard deviations over permuted targets: neighbours that belong to their targets reach 10 and more
+TOLD_UNSURE: Final = 2.8  # of targets shuffled apart one in twenty reaches it, with the 24 permutations there are
 TOLD_ROWS: Final = 2.0  # the same for rows and pictures of targets and for tokens: windows without their level still reach 2.8
 TOLD_TORN: Final = 8.0  # the same in one of the two sets, training and held-out, while the other set is as by chance
 AVERAGED_LEFT: Final = 0.1  # of the targets' variance, missed by the single answers under a loss of means

@@ -25,6 +25,8 @@ MOVED_FITTED: Final = 0.5  # standard deviations between held-out inputs and the
 NORM_HARMLESS: Final = 0.05  # of the loss of guessing, below which eval mode does no harm; a healthy Keras net had 0.01
 NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below it show that the statistics fit
 
+FULL_PRECISION: Final = 0.1  # of all weights, or more: a small part, such as a router, is kept in float32 on purpose
+
 MASK_LOOKS: Final = 2  # looks with an inverted mask
 
 SCHEDULE_LOW: Final = 0.01  # of the peak: a cosine is below in the last 7 % of its run, a line to zero in the last 1 %
@@ -48,8 +50,11 @@ PLATEAU_BETTER: Final = 0.9  # of the first held-out loss: it fell, so what was 
 DECAYED: Final = 0.1  # of its size at first: a matrix that only its gradient moves keeps its size
 DECAYED_AWAY: Final = 1e-3  # of its size at first: beside the biases the output shows nothing of it
 DECAY_USUAL: Final = {True: 0.1, False: 5e-4}  # decoupled (Loshchilov & Hutter 2019) or added to the gradient (He et al. 2016)
+EPS_ABOVE: Final = 10.0  # times the size of gradients: an eps so large makes steps as much smaller
+DIVIDED_SMALL: Final = 0.3  # of the mean loss, or less, is what a step follows: a third of the usual rate is still a usual one
 CLIP_SCALE: Final = 1_024.0  # above this scale, a norm clipped before unscaling and one clipped after it cannot be confused
 CLIP_MOST: Final = 100.0  # people clip norms at less
+CLIP_LEAST: Final = 5e-4  # and at more than this
 CLIP_ROUND: Final = 2e-3  # relative distance from a number of two digits
 CLIP_SPREAD: Final = 0.01  # of the norm from step to step, relative: a norm that is not clipped is never so constant
 RESUMED: Final = 0.5  # of the loss of guessing: a network with a lower first loss was trained before

@@ -20,7 +20,9 @@ def per_loss(trace: Trace) -> float:
     shares = seen.figure("shares") == 1
     if not shares and not abs(seen.figure("weight") - 1) <= ONE_UNIT:
         return 1.0
-    factor = (parts if shares else 1.0) / units_of(trace, seen)
+    weight = seen.figure("weight")
+    twice = shares and abs(weight * parts**2 - 1) <= ONE_UNIT  # divided by their number once more
+    factor = (parts**2 if twice else parts if shares else 1.0) / units_of(trace, seen)
     apart = ONE_UNIT if parts == seen.figure("passes") else ONE_OF_THEM - 1  # the parts that were not looked at differ
     return next((each for each in (parts, 1 / parts) if 1 / (1 + apart) < factor / each < 1 + apart), 1.0)
 

@@ -57,10 +57,13 @@ class Consequence:
         learning.
         """
         if self.kind == "learns":
-            against = self.reference.value
-        else:
-            against = self.start if self.kind == "falls" and not self.reference.known else nan
-        return self.end <= limits.LEARNED_WELL * against
+            return self.left <= limits.LEARNED_WELL
+        return self.kind == "falls" and not self.reference.known and self.end <= limits.LEARNED_WELL * self.start
+
+    @property
+    def left(self) -> float:
+        """What is still to be learned at the end, as a share of all that can be learned; NaN without a reference."""
+        return self.reference.left(self.end)
 
 
 def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Consequence:
@@ -167,7 +170,7 @@ def _kind(trace: Trace, course: Consequence, losses: Floats) -> str:
             return "rises"
     elif isfinite(start) and end > start + max(limits.DIVERGED_SHARE * abs(start), limits.NOISE * noise * 3):
         return "rises"
-    if known and end >= limits.CHANCE_SHARE * reference:
+    if known and course.left >= limits.CHANCE_SHARE:
         third = max(10, len(losses) // 3)
         falling = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])) if len(losses) >= 2 * third else 0.0
         return "falls" if falling > max(limits.FLAT_SHARE * abs(end), 3 * noise) else "guessing"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.checks.registry import Skip
-from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, REMEDY_FACTOR, UPDATE_RECORDS
+from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, NOISE, REMEDY_FACTOR, SLOW_EVEN, UPDATE_RECORDS
 from lettrine.health.trace import Curve, Floats, ModuleInfo, ParameterInfo, Trace
 
 Mask = NDArray[np.bool_]
@@ -177,6 +177,16 @@ def standard_error(values: Floats) -> float:
     if len(values) < 3:
         return nan
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
+
+
+def even_fall(losses: Floats) -> tuple[Floats, bool]:
+    """How far the loss falls between five equal parts of the last two thirds of a run, (4,), and whether as far at the end as
+    before.
+    """
+    later = losses[len(losses) // 3 :]
+    falls = -np.diff([float(np.mean(part)) for part in np.array_split(later, 5)])
+    noise = standard_error(later[: max(3, len(later) // 5)])
+    return falls, bool(falls.min() > 0 and falls[-1] > SLOW_EVEN * falls[0] and falls.sum() > NOISE * noise)
 
 
 def enough_losses(trace: Trace, least: int) -> tuple[Floats, Floats]:

@@ -18,17 +18,24 @@ from lettrine.health.trace import Floats, Trace
 @dataclass(frozen=True)
 class Reference:
     """value: the loss of the best constant answer, NaN if there is none or it is not known. words: that answer, for a
-    sentence. even: loss of guessing all classes with equal probability, NaN without classes.
+    sentence. even: loss of guessing all classes with equal probability, NaN without classes. floor: the loss of answers that are
+    the targets themselves, above 0 where these are shares: no network comes below it.
     """
 
     value: float = nan
     words: str = "guessing"
     even: float = nan
+    floor: float = 0.0
 
     @property
     def known(self) -> bool:
         """Whether there is a reference."""
         return isfinite(self.value) and self.value > 0
+
+    def left(self, loss: float) -> float:
+        """What is still to be learned at a loss, of all that can be: 1 at the reference and 0 at the floor; NaN if unknown."""
+        span = self.value - self.floor
+        return 1.0 if span <= 0 else (loss - self.floor) / span
 
 
 UNKNOWN: Final = Reference()
@@ -74,6 +81,13 @@ def even_of(trace: Trace) -> float:
     if seen.words["nature"] or seen.figure("classes") < 2:
         return nan
     return seen.figure("even") * units_of(trace, seen)
+
+
+def floor_of(trace: Trace) -> float:
+    """Loss of answers that are the targets, in the units of the reported loss; 0 if unknown."""
+    seen = loss_seen(trace)
+    floor = nan if seen is None else seen.figure("floor") * units_of(trace, seen)
+    return floor if isfinite(floor) else 0.0
 
 
 def classes_of(trace: Trace) -> int:
@@ -175,7 +189,7 @@ def reference_of(trace: Trace, end: float = nan) -> Reference:
     """
     guess, even = guess_of(trace), even_of(trace)
     if isfinite(guess):
-        return Reference(guess, "guessing" if isfinite(even) else CONSTANT, even)
+        return Reference(guess, "guessing" if isfinite(even) else CONSTANT, even, floor_of(trace))
     return Reference(guess_of_values(trace, end), CONSTANT)
 
 

@@ -101,7 +101,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         if bad:
             yield _too_faint(seen, harm)
         return
-    little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value and not _fitted(trace)
+    little = harm.kind == "learns" and harm.left >= limits.PLATEAU_HIGH and not _fitted(trace)
     lost = little or (wasted(trace) and not harm.well)
     behind = _bias_behind(trace)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"

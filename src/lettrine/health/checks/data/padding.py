@@ -138,7 +138,7 @@ def _padded_ends(trace: Trace) -> Iterator[Finding]:
     for seen in trace.seen("padded end"):
         rows, run, course = seen.figure("rows"), seen.figure("run"), consequence(trace)
         padded = rows >= wiring.PADDED_ROWS and run >= wiring.PADDED_RUN and seen.figure("looks") >= wiring.MASK_LOOKS
-        hardly = run >= wiring.PADDED_MOST and course.end >= limits.HARDLY_LEARNED * course.reference.value
+        hardly = run >= wiring.PADDED_MOST and course.left >= limits.HARDLY_LEARNED
         if not padded or not (course.bad or hardly):
             continue
         token = int(seen.figure("token"))

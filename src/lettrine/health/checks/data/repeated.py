@@ -77,7 +77,7 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
                 reference="torch.utils.data: randomness in multi-process data loading",
             )
         elif alone and each.figure("period") >= 1 and (apart := _by_heart(trace)):
-            yield _returning(each, apart)
+            yield _returning(each, apart) if not _all_there_are(trace, each) else _few_rows(each, apart)
 
 
 def _blank(trace: Trace) -> Iterator[Finding]:
@@ -180,6 +180,31 @@ def _by_heart(trace: Trace) -> str:
     held_out = min(float(np.median(dev[-3:])), kept(trace, trace.dev.step[finite], dev)[0])
     far = held_out > limits.BY_HEART * end and held_out > limits.LEARNED_WELL * reference_of(trace, end).value
     return f"the loss on held-out data is {number(held_out, 3)}, that of training {number(end, 3)}" if far else ""
+
+
+def _all_there_are(trace: Trace, each: Evidence) -> bool:
+    """Whether one batch is trained on by design, as all nodes of a graph at once: data are split so that most are trained on, and
+    no more are held out. One batch of many is held against more rows than its own.
+    """
+    return each.figure("period") == 1 and any(
+        judged.figure("rows") * judged.figure("passes") <= each.figure("rows") for judged in trace.seen("evaluated")
+    )
+
+
+def _few_rows(each: Evidence, apart: str) -> Finding:
+    """All rows at once in every step, and they were learned by heart."""
+    return Finding(
+        id="repeated-batch",
+        severity="info",
+        where=each.where,
+        steps=each.steps,
+        value=each.figure("rows"),
+        limit=nan,
+        message=f"Every step sees the same {int(each.figure('rows'))} rows; {apart}.",
+        why="The network has learned these rows by heart, and little that holds for others.",
+        remedy="Gather more data, take a smaller network or more weight decay, or stop where the held-out loss is lowest.",
+        reference="Prechelt 1998, Early stopping, but when?",
+    )
 
 
 def _returning(each: Evidence, apart: str) -> Finding:

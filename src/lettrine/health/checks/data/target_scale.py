@@ -207,7 +207,7 @@ def _far_from_zero(trace: Trace) -> Finding | None:
     variance, square = seen.figure("reference"), seen.figure("even")
     far = square >= limits.SCALE_FAR**2 * max(variance, 1.0)
     steps, run = steps_until(trace, course.reference.value), course.steps[1] - course.steps[0] + 1
-    hardly = course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value
+    hardly = course.bad or course.left >= limits.HARDLY_LEARNED
     if not (far and hardly and steps >= limits.WASTED_SHARE * run):
         return None
     mean, std = (square - variance) ** 0.5, variance**0.5

@@ -75,7 +75,7 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     at_start = any(when == "at the start" for _, when in worst.values())
     course = consequence(trace)
     # Trained networks, and gates, may saturate by themselves. That is a fault only if almost nothing is learned.
-    mild = not at_start and course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
+    mild = not at_start and course.kind == "learns" and course.left < limits.HARDLY_LEARNED
     mask = windows["at the start"] if at_start else windows["later"]
     yield Finding(
         id="saturation",
@@ -144,7 +144,9 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
     if not judged:
         raise Skip("not applicable", "no hidden layer with an activation that can die")
     dead: dict[str, float] = {}
-    enough, harmed = False, consequence(trace).bad
+    course = consequence(trace)
+    enough, harmed = False, course.bad
+    unjudged = course.kind == "unknown" and len(trace.loss.step) > 0  # then a lower rate may cost more than it saves
     for info in judged:
         units = trace.units[info.name]
         # At least DEAD_STEPS sampled steps, or the whole of a shorter watch, and in either case DEAD_ROWS examples.
@@ -175,7 +177,7 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             limit=warned,
             message=f"{share(top)} of the units of {listed(names)} are dead: no recent example gets a gradient through them.",
             why="A dead unit stays as it is, since no gradient reaches its weights; the layer is narrower than it looks.",
-            remedy=_revive(trace, names, kinds, few=least < warned),
+            remedy=_revive(trace, names, kinds, few=least < warned or unjudged),
             reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
         )
         return  # beside a warning, leave out what is only a remark
@@ -204,7 +206,9 @@ def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
 
 
 def _revive(trace: Trace, names: list[str], kinds: set[str], *, few: bool) -> str:
-    """The advice. few: so few are dead that a lower rate, which slows all others, would cost more than they do."""
+    """The advice. few: so few are dead, or so little is known of the loss, that a lower rate, which slows all others, would cost
+    more than they do.
+    """
     from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
     from_start &= not all(_gone(trace, name) for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"

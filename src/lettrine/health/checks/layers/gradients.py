@@ -53,7 +53,7 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace)
     alike = _move_alike(trace, names) if course.kind in ("learns", "falls") else ""
     long = course.steps[1] - course.steps[0] >= limits.PLATEAU_STEPS
-    late_yet = vanishes and long and course.end >= limits.HARDLY_LEARNED * course.reference.value
+    late_yet = vanishes and long and course.left >= limits.HARDLY_LEARNED
     if alike and late_yet:
         alike = f"{alike.replace('; but', '; although')}, {hardly(course)}"
     yield Finding(

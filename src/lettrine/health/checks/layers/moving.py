@@ -20,11 +20,8 @@ from lettrine.health.checks.layers.still import (
 )
 from lettrine.health.checks.reading import (
     listed,
-    matrices,
     median,
-    number,
     plural,
-    share,
     span,
     usable,
 )
@@ -231,46 +228,3 @@ def _never_moved(trace: Trace, info: ParameterInfo) -> bool:
     slopes = norms / np.sqrt(max(int(np.prod(info.shape)), 1))
     seen = (rates == 0) | ~(np.nan_to_num(rates, nan=1.0) * slopes <= limits.UNSEEN * sizes)
     return len(moved) >= limits.NO_GRADIENT_RECORDS and bool((moved == 0).all() and (slopes > 0).all() and seen.any())
-
-
-@check("symmetry", needs=("parameters",))
-def symmetry(trace: Trace) -> Iterator[Finding]:
-    """Units of one layer that have the same weights at first and stay equal.
-
-    Measured: For each weight matrix: how many of its rows are equal to another row, at the first and at the last sampled step.
-    Formula: share = (rows equal to another row) / (rows), the lower one of the two steps.
-    """
-    mask = usable(trace)
-    alike: dict[str, float] = {}
-    seen = False
-    cut_off = {name for name in trace.parameter_stats if np.isnan(trace.parameter(name, "gradient_norm")[mask]).all()}
-    cut_off = cut_off if len(cut_off) < len(trace.parameter_stats) else set()
-    for info in matrices(trace):
-        if info.optimised is False or info.name in cut_off:
-            continue  # it does not change because nothing moves it
-        values = trace.parameter(info.name, "duplicate")[mask]
-        zeros = trace.parameter(info.name, "rms")[mask] == 0
-        zeros, values = zeros[np.isfinite(values)], values[np.isfinite(values)]
-        seen |= len(values) > 0
-        # A zero matrix at the first step may be a head that moves at the next step: it is a fault only if it stays zero.
-        if len(values) and min(values[0], values[-1]) > limits.SYMMETRIC_SHARE and not (len(values) == 1 and zeros[0]):
-            alike[info.name] = float(values[-1])
-    if not seen:
-        raise Skip("not run", "whether units are alike was not recorded")
-    if not alike:
-        return
-    names = list(alike)
-    fans = {info.name: int(np.prod(info.shape[1:])) for info in trace.parameters if info.name in alike}
-    stds = [f"{name} with std {number(1 / np.sqrt(fan))}" for name, fan in list(fans.items())[:4]]
-    yield Finding(
-        id="symmetry",
-        severity="critical",
-        where=tuple(names),
-        steps=span(trace, mask),
-        value=max(alike.values()),
-        limit=limits.SYMMETRIC_SHARE,
-        message=f"{share(max(alike.values()))} of the units of {listed(names)} have the weights of another unit at all steps.",
-        why="Units that are equal get equal gradients and stay equal: the layer counts as one unit, whatever its width.",
-        remedy=f"Initialise at random: {'; '.join(stds)} (1/sqrt(fan_in)); zeros are fine for biases only.",
-        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4",
-    )

@@ -39,7 +39,7 @@ def dropped(trace: Trace) -> Iterator[Finding]:
             return
     seen = [each for each in trace.seen("dropout") if limits_wiring.DROPPED <= each.figure("share") < 1]
     course = consequence(trace)
-    if not seen or course.well or not (course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value):
+    if not seen or course.well or not (course.bad or course.left >= limits.HARDLY_LEARNED):
         return
     names = tuple(name for each in seen for name in each.where)
     most = max(each.figure("share") for each in seen)
@@ -105,7 +105,7 @@ def memoryless(trace: Trace) -> Iterator[Finding]:
 def uncalled(trace: Trace) -> Iterator[Finding]:
     """Tables, such as those of positions, that are made and never added to anything: a remark where much is learned."""
     course = consequence(trace)
-    little = course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value
+    little = course.bad or course.left >= limits.HARDLY_LEARNED
     for seen in trace.seen("uncalled"):
         if seen.figure("looks") < limits_wiring.MASK_LOOKS or course.well or course.kind == "unknown":
             continue
@@ -175,7 +175,7 @@ def peaked_attention(trace: Trace) -> Iterator[Finding]:
         and each.figure("spread") >= limits_wiring.PEAKED_SPREAD
         and each.steps[0] == 0
     ]
-    little = course.bad or course.end >= limits.PLATEAU_HIGH * course.reference.value
+    little = course.bad or course.left >= limits.PLATEAU_HIGH
     if not seen or not little or course.well or not fresh(trace):
         return
     names, spread = tuple(name for each in seen for name in each.where), max(each.figure("spread") for each in seen)

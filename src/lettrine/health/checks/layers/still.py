@@ -220,7 +220,7 @@ def rounded_steps(trace: Trace) -> Iterator[Finding]:
         tuple(each.where[0] for each in seen),
         seen[0].words["dtype"],
     )
-    little = course.bad or course.end >= HARDLY_LEARNED * course.reference.value
+    little = course.bad or course.left >= HARDLY_LEARNED
     yield Finding(
         id="never-moved",
         severity="warning" if little else "info",

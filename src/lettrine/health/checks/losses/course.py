@@ -17,6 +17,7 @@ from lettrine.health.checks.losses.starts import drawn_anew, drawn_before, drawn
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
+    even_fall,
     learning_rate,
     median,
     number,
@@ -42,6 +43,7 @@ from lettrine.health.checks.reference import (
     reference_of,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.steps.held_back import held_back
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -80,21 +82,14 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
     cheap = course.well or (
-        course.end < limits.PLATEAU_HIGH * course.reference.value
+        course.left < limits.PLATEAU_HIGH
         and back <= limits.INITIAL_COST * (course.steps[1] - course.steps[0] + 1)
         and not drawn_large(trace, weight)
     )
     loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
     inner, sums = drawn_before(trace, weight), summed(trace)
-    if inner or sums:
-        remedy = drawn_anew(inner) if inner else DIVIDE
-    elif limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and last is not None and _is_one_layer(trace, last.name):
-        remedy = (
-            f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
-            f"to start near ln {classes} = {number(expected, 3)}."
-        )
-    else:
-        remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
+    near = f"to start near ln {classes} = {number(expected, 3)}."
+    remedy = (drawn_anew(inner) if inner else DIVIDE) if inner or sums else _start_lower(trace, weight, spread, near, loud=loud)
     yield Finding(
         id="initial-loss",
         severity="warning" if loud else "info",
@@ -113,6 +108,23 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _start_lower(trace: Trace, weight: str, spread: float, near: str, *, loud: bool) -> str:
+    """The advice for a last layer whose answers are too large. weight: its matrix. spread: std of its outputs."""
+    last = output_module(trace)
+    one = last is not None and _is_one_layer(trace, last.name)
+    if one and limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK:
+        remedy = f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, {near}"
+    else:
+        remedy = f"Shrink the last layer's weights and start its bias at 0, {near}"
+    before = not loud and _trained_before(trace)
+    return f"If it was trained before, on another task, draw its last layer anew. Otherwise: {remedy}" if before else remedy
+
+
+def _trained_before(trace: Trace) -> bool:
+    """Whether no matrix holds values as one of the usual initialisers draws them."""
+    return any(each.figure("share") == 0 for each in trace.seen("drawn"))
 
 
 def _is_one_layer(trace: Trace, name: str) -> bool:
@@ -153,7 +165,8 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "the network does as well as the best simple model: there is no more to learn")
     steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
     beginning, end, noise = ends(losses)
-    guess, how = guess_of(trace), reference_of(trace).words
+    reference = reference_of(trace)
+    guess, how, floor = guess_of(trace), reference.words, reference.floor
     if not isfinite(guess):
         guess, how = guess_of_values(trace, end), "answering the mean whatever the input"
     most = end + trace.facts.gain + limits.GAIN_NOISE * trace.facts.gain_error
@@ -168,7 +181,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     flat = beginning - end < max(limits.FLAT_SHARE * abs(beginning), 3 * noise) and fell < max(
         limits.FLAT_SHARE * abs(beginning), 3 * noise_of_means
     )
-    above_guess = isfinite(guess) and end >= limits.CHANCE_SHARE * guess
+    above_guess = isfinite(guess) and end - floor >= limits.CHANCE_SHARE * (guess - floor)
     falling = float(np.mean(losses[-2 * third : -third]) - np.mean(later)) > max(limits.FLAT_SHARE * end, 3 * noise_of_means)
     stuck = above_guess and not falling
     if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
@@ -205,6 +218,8 @@ def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False, far: b
         size = pace(table[:, np.isfinite(table).any(axis=0)])
     except Skip:
         size = nan
+    if 0 < size < (limits.UPDATE_TIMID if fit else limits.UPDATE_LARGE / 5) and (cause := held_back(trace)):
+        return cause
     if 0 < size < limits.UPDATE_TIMID:
         factor = tenfold(limits.UPDATE_AIM / size)
         towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
@@ -238,10 +253,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace, least=limits.SHORT_STEPS)
     if course.kind not in ("learns", "falls") or course.well or _by_heart(trace):
         return
-    later = losses[len(losses) // 3 :]
-    blocks = np.array([float(np.mean(part)) for part in np.array_split(later, 5)])
-    falls, noise = -np.diff(blocks), standard_error(later[: max(3, len(later) // 5)])
-    even_pace = falls.min() > 0 and falls[-1] > limits.SLOW_EVEN * falls[0] and falls.sum() > limits.NOISE * noise
+    falls, even_pace = even_fall(losses)
     rates = trace.step_stats["learning_rate"][usable(trace)]
     rates = rates[np.isfinite(rates)]
     third = len(losses) // 3
@@ -251,8 +263,9 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     )
     if not (even_pace or short) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
         return
-    pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
-    aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
+    pace_left = float(falls[-1]) / (2 * len(losses) / 15) if even_pace else fell / third  # a fifth of two thirds
+    floor = course.reference.floor
+    aim = floor + limits.LEARNED_WELL * ((course.reference.value if course.reference.known else course.start) - floor)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
     # The pace of the last steps predicts the next ones, but not ten times as many.
     longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"

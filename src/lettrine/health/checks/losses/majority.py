@@ -37,8 +37,8 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
     rare = seen.figure("most") >= limits.MAJORITY_SHARE and seen.figure("others") >= limits.MAJORITY_OTHERS
     long = seen.figure("rows") >= limits.MAJORITY_ROWS and seen.figure("looks") >= limits.MAJORITY_LOOKS
     several = seen.figure("several") == 1
-    hardly = course.end >= (limits.MAJORITY_LEFT_SEVERAL if several else limits.MAJORITY_LEFT) * course.reference.value
-    little = course.kind in ("learns", "guessing") and course.end >= limits.PLATEAU_HIGH * course.reference.value
+    hardly = course.left >= (limits.MAJORITY_LEFT_SEVERAL if several else limits.MAJORITY_LEFT)
+    little = course.kind in ("learns", "guessing") and course.left >= limits.PLATEAU_HIGH
     if not (rare and long and little):
         return
     most = seen.figure("most")

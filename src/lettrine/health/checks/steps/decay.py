@@ -69,7 +69,7 @@ def _gone(
     trace: Trace, names: tuple[str, ...], course: Consequence, what: str, remedy: str, *, much: bool = False
 ) -> Iterator[Finding]:
     """Whether half of these matrices, or more, have almost nothing left of their size. much: the decay is far above the usual."""
-    little = much and course.end >= limits.HARDLY_LEARNED * course.reference.value
+    little = much and course.left >= limits.HARDLY_LEARNED
     limit = limits_wiring.DECAYED_HALF if little else limits_wiring.DECAYED if course.bad else limits_wiring.DECAYED_AWAY
     sizes = {info.name: trace.parameter(info.name, "rms")[usable(trace)] for info in _weights(trace) if info.name in names}
     left = {name: float(rms[-1] / rms[0]) for name, rms in sizes.items() if len(rms) > 1 and rms[0] > 0}

@@ -23,7 +23,7 @@ def never_reached(trace: Trace) -> Iterator[Finding]:
         return
     given, most = groups[0].figure("given"), float(rates.max())
     scheduled = most > (1 + wiring.GIVEN_MOVES) * float(rates.min())
-    hardly = course.kind in ("guessing", "flat") or course.end >= limits.HARDLY_LEARNED * course.reference.value
+    hardly = course.kind in ("guessing", "flat") or course.left >= limits.HARDLY_LEARNED
     if not scheduled or not hardly or not 0 < most <= given / wiring.GIVEN_FAR:
         return
     yield Finding(

@@ -38,7 +38,8 @@ def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
     clipped = trace.step_stats["clipped"]
     clipped = clipped[np.isfinite(clipped)]
     constant = seen.figure("spread") < limits.CLIP_SPREAD and product <= limits.CLIP_MOST
-    constant &= _chosen(product) and not _chosen(norm)  # which of the two numbers was chosen by hand
+    # Which of the two numbers was chosen by hand: a power of 2 as scale may make a round number of a round number.
+    constant &= _chosen(product) and not (_chosen(norm) and norm >= limits.CLIP_LEAST)
     if scale < limits.CLIP_SCALE or not constant or not len(clipped) or float(np.mean(clipped)) < limits.LOST_SHARE:
         return
     course = consequence(trace)

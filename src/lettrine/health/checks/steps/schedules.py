@@ -53,7 +53,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
         raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
     peak, course = float(rates.max()), consequence(trace)
-    if peak <= 0 or course.end <= limits.SCHEDULE_FINE * course.reference.value:
+    if peak <= 0 or course.left <= limits.SCHEDULE_FINE:
         return
     yield from _too_soon(trace, steps, rates) or _nothing_left(trace, steps, rates)
 
@@ -61,7 +61,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
 def _too_soon(trace: Trace, steps: NDArray[np.int64], rates: Floats) -> list[Finding]:
     """A rate that became small while there was much to learn."""
     peak, last, course = float(rates.max()), int(trace.loss.step[-1]), consequence(trace)
-    little = course.end >= limits.SCHEDULE_LITTLE * course.reference.value
+    little = course.left >= limits.SCHEDULE_LITTLE
     for low, edge in _edges(peak):
         high = np.flatnonzero(rates >= edge)
         if high[-1] == len(steps) - 1:
@@ -197,7 +197,7 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     peak = learning_rate(trace)
     course = consequence(trace)
     long = course.steps[1] - course.steps[0] >= PLATEAU_STEPS
-    hardly = course.end > limits.WARM_LEARNED * course.reference.value and (at_rest(trace) or (long and uneven(trace)))
+    hardly = course.left > limits.WARM_LEARNED and (at_rest(trace) or (long and uneven(trace)))
     if not (course.bad or hardly) or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
         return
     outcome = (

@@ -29,6 +29,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.steps.given_rates import never_reached
+from lettrine.health.checks.steps.held_back import held_back
 from lettrine.health.checks.steps.killed import Killed, killed
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -191,7 +192,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual."
         + (f" {still}" if still else ""),
         why="At this speed learning takes far more steps than needed.",
-        remedy=_clipped(trace)
+        remedy=held_back(trace)
         or (
             f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
             "if the weights were initialised too large, shrink them instead."
@@ -207,20 +208,6 @@ def _stopped(trace: Trace, names: Sequence[str], table: Floats) -> bool:
     """Whether a step was far too large for the weights before they stood still: what stopped them is not the rate."""
     grown = np.array([_drawn(trace, name) for name in names])
     return bool(grown.any()) and bool(np.nan_to_num(middle(table[grown])).max() > limits.UPDATE_LARGE_EARLY)
-
-
-def _clipped(trace: Trace) -> str:
-    """The advice if clipping makes the steps small: at each sampled step gradients shrank to one norm, far below 1."""
-    clipped, norms = trace.step_stats["clipped"], trace.step_stats["gradient_norm"]
-    clipped, norms = clipped[np.isfinite(clipped)], norms[np.isfinite(norms)]
-    norm = median(norms)
-    even = norm > 0 and bool((np.abs(norms / norm - 1) < limits.CLIPPED_EVEN).all())
-    if len(clipped) < limits.CLIPPED_LOOKS or not clipped.all() or not even or norm > limits.CLIPPED_SMALL:
-        return ""
-    return (
-        f"Gradients are clipped to a norm of {number(norm)} at each step: give clip_grad_norm_ a limit that few steps reach, "
-        "such as 1 (print what it returns, the norm before clipping)."
-    )
 
 
 def _untravelled(trace: Trace, value: float) -> str:

@@ -27,6 +27,7 @@ from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.wiring.freezing import never_told_to_train
 from lettrine.health.checks.wiring.modes import frozen_apart, held_out_beside, modes_in_part
 from lettrine.health.checks.wiring.moved import moved_statistics
+from lettrine.health.checks.wiring.precision import left_in_float32
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import GOES_ON, KEPT, Floats, Trace
@@ -37,10 +38,10 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     """Dropout or batch norm in eval mode during training, or in training mode during evaluation.
 
     Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation; what a train() that the model
-        defines itself freezes.
+        defines itself freezes. As a remark, the type that layers compute in under torch.autocast.
     Formula: share = (late sampled steps in eval mode) / (late sampled steps).
     """
-    yield from (told := list(never_told_to_train(trace)))
+    yield from (told := [*never_told_to_train(trace), *left_in_float32(trace)])
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
     if not concerned and told:
         return

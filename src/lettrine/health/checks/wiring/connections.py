@@ -162,7 +162,7 @@ def frozen_random(trace: Trace) -> Iterator[Finding]:
     little = seen.figure("share") < limits.FROZEN_LITTLE and course.kind in ("learns", "falls")
     yield Finding(
         id="frozen-random",
-        severity="info" if little or course.end <= limits.FROZEN_FINE * course.reference.value else "warning",
+        severity="info" if little or course.left <= limits.FROZEN_FINE else "warning",
         where=seen.where,
         steps=seen.steps,
         value=seen.figure("share"),

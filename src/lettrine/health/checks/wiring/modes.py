@@ -59,16 +59,16 @@ def modes_in_part(trace: Trace) -> Iterator[Finding]:
             "model is in training mode.",
             "If that is not meant, call model.train() before training and again after each evaluation.",
         )
-    warm = [each.where[0] for each in seen if each.figure("held_out") and _norm(each.words)]
-    if warm:
+    on = [each for each in seen if each.figure("held_out")]
+    if any(_norm(each.words) for each in on):  # dropout alone may be left on for its samples (Gal & Ghahramani 2016)
+        warm = [each.where[0] for each in on]
         yield _mode(
             trace,
             warm,
             "warning",
             f"{listed(warm)} {plural(warm, 'is', 'are')} in training mode while the model is evaluated in eval mode.",
-            "Call eval() on the whole model, and see that no part calls train() on itself: each evaluation now changes "
-            "the "
-            "running statistics and depends on which examples lie in a batch.",
+            "Call eval() on the whole model, and see that no part calls train() on itself or overrides eval(): each evaluation "
+            "now changes the running statistics and depends on which examples lie in a batch.",
         )
 
 

@@ -24,7 +24,12 @@ _OTHERWISE: Final = (
 
 def neighbours(trace: Trace) -> Iterator[Finding]:
     """Statistics of the batch at hand in eval mode."""
-    seen = [each for each in trace.seen("neighbours") if each.figure("looks") == each.figure("all") >= limits.MASK_LOOKS]
+    left_on = {each.where[0] for each in trace.seen("mode") if each.figure("held_out")}  # "wrong-mode" tells of them
+    seen = [
+        each
+        for each in trace.seen("neighbours")
+        if each.figure("looks") == each.figure("all") >= limits.MASK_LOOKS and each.where[0] not in left_on
+    ]
     for function in dict.fromkeys(each.words["function"] for each in seen):
         yield _finding(function, [each for each in seen if each.words["function"] == function])
 

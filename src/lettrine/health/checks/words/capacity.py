@@ -10,7 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.layers.restrained import hardly
-from lettrine.health.checks.reading import enough_losses, finite_curve, listed, number, standard_error, usable
+from lettrine.health.checks.reading import enough_losses, even_fall, finite_curve, listed, number, standard_error, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, classes_of, ordinary
 from lettrine.health.checks.registry import Skip
 from lettrine.health.findings import Finding
@@ -36,7 +36,8 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
         ):
             yield _unbent(count, harm)
             return
-    if len(layers) < 2 or harm.well or not (harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value):
+    broke = harm.kind == "not finite"  # by another fault than this one
+    if len(layers) < 2 or harm.well or broke or not (harm.bad or harm.left >= limits.HARDLY_LEARNED):
         return
     yield Finding(
         id="underfitting",
@@ -68,9 +69,9 @@ def squeezed(trace: Trace) -> Iterator[Finding]:
     # What is to be given back through one number is asked for on purpose; two classes may follow from two inputs by accident.
     again = bool(layers) and shapes[layers[0].name][1] == shapes[layers[-1].name][0] and classes_of(trace) != _TWO
     harm = consequence(trace)
-    hardly_any = harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value
+    hardly_any = harm.bad or harm.left >= limits.HARDLY_LEARNED
     long = harm.steps[1] - harm.steps[0] >= limits.PLATEAU_STEPS
-    little = hardly_any or (long and harm.end >= limits.PLATEAU_HIGH * harm.reference.value)  # noise may be the rest of it
+    little = hardly_any or (long and harm.left >= limits.PLATEAU_HIGH)  # noise may be the rest of it
     if not narrow or again or harm.well or not little:
         return
     ends = f"the loss ends at {number(harm.end, 3)}, where {harm.reference.words} gives {number(harm.reference.value, 3)}"
@@ -144,13 +145,13 @@ def at_rest(trace: Trace) -> bool:
     harm, rates = consequence(trace), trace.step_stats["learning_rate"][usable(trace)]
     rates = rates[np.isfinite(rates)]
     few = min(len(losses), steps[-1] - steps[0] + 1 if len(steps) else 0) < limits.PLATEAU_STEPS
-    if few or harm.kind != "learns" or harm.end < limits.PLATEAU_HIGH * harm.reference.value:
+    if few or harm.kind != "learns" or harm.left < limits.PLATEAU_HIGH:
         return False
     if len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max():
         return False  # the schedule lowered the learning rate to almost 0, so the loss stops falling
     third = len(losses) // 3
     fell, noise = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])), standard_error(losses[-third:])
-    return abs(fell) <= max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise)
+    return abs(fell) <= max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise) and not even_fall(losses)[1]
 
 
 def _stack(trace: Trace) -> list[str]:

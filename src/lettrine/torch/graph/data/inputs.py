@@ -17,7 +17,7 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
     in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs predict targets, in
     standard deviations over permuted targets; "closest": the same of the inputs closest to each other, below 0 if their
-    targets are less alike than others; "near": how near the nearest are, see `Likeness`; "compared": on how many examples,
+    targets are less alike than others; "near", "drawn": see `Likeness`; "compared": on how many examples,
     equal ones counted once; "taken": how many were kept; "columns": numbers in a target, or more than 1 where inputs
     are tokens; "copied": largest share of the targets that one column of the inputs, or the input at their own place, holds;
     "scatter": how many times more the batches differ from each other than chance allows, in their inputs or in their targets,
@@ -255,7 +255,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
         seen.numbered = {} if seen.classes else numbered(seen.inputs, seen.targets)
     known = seen.told[1]
     figures |= {"told": known.far, "closest": known.closest, "compared": known.rows, "columns": seen.columns}
-    figures |= {"near": known.near, "taken": sum(map(len, seen.inputs))}
+    figures |= {"near": known.near, "drawn": known.drawn, "taken": sum(map(len, seen.inputs))}
     figures |= _empty(seen) | seen.numbered
     figures["copied"] = seen.copies.share
     figures["scatter"] = nan if seen.classes else float(np.minimum(scatter(seen.inputs), scatter(seen.targets)))

@@ -2,8 +2,9 @@
 
 The first is right where similar inputs have similar targets (Cover & Hart 1967, Nearest neighbor pattern classification); the
 second finds, for rows and pictures of targets, what holds place by place (Robert & Escoufier 1976, the RV coefficient). All are
-compared with permuted targets. Of whole numbers the pairs that are closest to each other are compared too: where targets depend
-on several columns only together (parity, sums modulo a number), the targets of such pairs are less alike than those of others.
+compared with permuted targets. Of whole numbers, and of columns with few values, the pairs that are closest to each other are
+compared too: where targets depend on several columns only together (parity, sums modulo a number), the targets of such pairs are
+less alike than those of others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _LEAST: Final = 4  # examples
 _PERMUTATIONS: Final = 24
 _TABLE: Final = 2.0  # times the rows seen: so few are possible
 _PAIRS: Final = 50  # pairs at the smallest distance
+_VALUES: Final = 16  # different values in a column that has few
+_CHANCE: Final = 4.0  # times 1 / sqrt(rows): columns drawn apart are not correlated more than that
 
 Array = NDArray[Any]
 
@@ -33,13 +36,15 @@ class Likeness(NamedTuple):
     far: how far the agreement of inputs and targets is from chance, in standard deviations over permuted targets. closest: the
     same of the pairs of inputs closest to each other, below 0 if their targets are less alike than others; NaN unless inputs are
     whole numbers. rows: how many examples were compared. near: the distance of an input to the nearest other / that to any other,
-    medians; of many features that vary by themselves it is near 1, and neighbours tell nothing.
+    medians; of many features that vary by themselves it is near 1, and neighbours tell nothing. drawn: whether inputs are columns
+    of few values that have nothing to do with each other, as only drawn ones are: targets may depend on all of them together.
     """
 
     far: float
     closest: float
     rows: int
     near: float = nan
+    drawn: bool = False
 
 
 def flat(tensor: Tensor, rows: int = ROWS) -> Array:
@@ -65,6 +70,7 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     distances = distances_of(given)
     nearest = distances.argmin(axis=1)
     left, right = _closest(raw)
+    least = distances.min(axis=1)
     if classes:
         rows = (asked == np.unique(asked)).astype(np.float32)  # (N, classes)
     else:
@@ -89,8 +95,9 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     closest = _from_chance(beside, orders) if len(left) >= _PAIRS else nan
     # A truth table read row by row: not alike, but far from chance.
     far = [abs(closest)] if isfinite(closest) else []
-    near = float(np.sqrt(max(np.median(distances.min(axis=1)), 0.0) / np.median(distances)))
-    return Likeness(max(*(_from_chance(measure, orders) for measure in (nearby, linear)), *far), closest, len(asked), near)
+    near = float(np.sqrt(max(np.median(least), 0.0) / np.median(distances)))
+    far += [_from_chance(measure, orders) for measure in (nearby, linear)]
+    return Likeness(max(far), closest, len(asked), near, _few(raw) and _apart(raw))
 
 
 class Copies:
@@ -139,11 +146,35 @@ def distances_of(table: Array) -> Array:
     return distances
 
 
+def _few(raw: Array) -> bool:
+    """Whether each column has few values."""
+    values = np.sort(raw, axis=0)
+    return bool(((values[1:] != values[:-1]).sum(axis=0) < _VALUES).all())
+
+
+def _apart(raw: Array) -> bool:
+    """Whether no column is correlated with another; of one column nothing is known. Columns of 0 and 1 of which never two are 1
+    in one row are one number in one-hot form.
+    """
+    given = standard(raw)
+    shared = np.abs(np.triu(given.T @ given, 1)) / len(given)
+    shared[(raw.T @ raw == 0)] = 0.0
+    return given.shape[1] > 1 and bool(shared.max() <= _CHANCE / np.sqrt(len(given)))
+
+
 def _closest(raw: Array) -> tuple[Array, Array]:
-    """Both ends of all pairs of rows at the smallest distance there is, if rows hold whole numbers; otherwise none."""
-    if (raw != np.rint(raw)).any():
+    """Both ends of all pairs of rows at the smallest distance there is, of whole numbers; or of rows that differ in the fewest
+    columns, where each column has few values. None of other numbers.
+    """
+    if _few(raw):
+        marked = [column[:, None] == np.unique(column) for column in raw.T]  # (N, values of a column)
+        alike = np.hstack(marked).astype(np.float32)
+        distances = raw.shape[1] - alike @ alike.T
+        np.fill_diagonal(distances, np.inf)
+    elif (raw == np.rint(raw)).all():
+        distances = distances_of(raw)
+    else:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    distances = distances_of(raw)
     left, right = np.nonzero(np.triu(distances == distances.min()))
     return left, right
 

@@ -6,7 +6,8 @@ Evidence "loss", of the loss whose backward pass was looked at:
     need not fall: "adversarial", "contrastive", "bootstrapped" (a network made the targets), "maximised" (the optimiser was
     built to maximise), "moving" (the size of the targets changes during training), "policy" or "other".
     figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero
-        answer. Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step
+        answer; floor: loss of answers that are the targets, where that is not 0, as under label smoothing. All are in the
+        units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step
         looked at, the mean of its backward passes. With it the checks convert the reference to the units of the loss
         that was handed over. passes: backward passes of a step, of those that were looked at. parts: all of them, as far
         as they can be counted; shares: 1 if each was made for its share of the loss only, as in `loss / parts`. weight: by
@@ -122,9 +123,10 @@ class LossReader:
         # a gradient that is reversed on its way does not mean that the loss should rise
         if self._maximised and all(self._maximised):
             self._natures.append("maximised")
-        nature, reference, even = self._nature(), nan, nan
+        nature, reference, even, floor = self._nature(), nan, nan, nan
         if not nature:
             reference, even = self._reference(lambda sums: sums.reference()), self._reference(_even)
+            floor = self._reference(lambda sums: sums.floor())
         figures = {f"value {step}": sum(values) / len(values) for step, values in self._values.items()}
         classes = [sums.classes for sums in self._sums.values() if sums.classes]
         parts = max(self._parts_of_step, 1.0)
@@ -136,6 +138,7 @@ class LossReader:
             "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
             "reference": reference,
             "even": even,
+            "floor": floor,
             "weight": self._weight(),
             "upwards": float(
                 nature in ("", "maximised")

@@ -3,7 +3,7 @@
 One for each place and function. where: the module it was called in ("loss" outside of all modules), and the function's name.
 words: "of": what made its input; "broke": "forward" if finite inputs gave a non-finite value, "backward" if the
     value was finite but its slope is not, "ignored" if a cross-entropy had no target left, "" if nothing broke; "guarded": "yes"
-    if something was added to the input first, or the input was clamped.
+    if something was added to the input first, or the input was clamped; a number that is 0 in its type does not count.
 figures: "least": smallest size of the critical number seen (for a division: the divisor); "first", "last": the
     same at the first and the last look; "step" at which it broke; "lowest": the lowest number among its input there.
 
@@ -31,7 +31,9 @@ _LOGS: Final = ("log", "log2", "log10")  # value and slope unbounded at 0
 _DIVISIONS: Final = ("div", "true_divide", "__truediv__", "__rtruediv__", "reciprocal")
 _POWERS: Final = ("pow", "__pow__")
 _SOFTMAX: Final = ("softmax", "log_softmax")
-_GUARDS: Final = ("add", "__add__", "__radd__", "clamp", "clamp_", "clamp_min", "maximum", "exp", "softplus")
+_SUMS: Final = ("add", "__add__", "__radd__")
+_CLAMPS: Final = ("clamp", "clamp_", "clamp_min")
+_GUARDS: Final = (*_SUMS, *_CLAMPS, "maximum", "exp", "softplus")
 _REST: Final = ("__rsub__", "rsub", "sub", "__sub__")  # 1 - p, guarded as p is by a clamp from both sides
 _NAMES: Final = {"true_divide": "div", "__truediv__": "div", "__rtruediv__": "div", "reciprocal": "div", "__pow__": "pow"}
 _PICKING: Final = ("__getitem__", "masked_select")
@@ -138,10 +140,25 @@ def _selected(call: FunctionCall, makers: dict[int, FunctionCall]) -> int | None
 def _maker(tensor: Tensor, makers: dict[int, FunctionCall]) -> FunctionCall | None:
     """What made a tensor; of 1 - p what made p, if that is a clamp."""
     maker = makers.get(id(tensor))
+    if maker is not None and _keeps_zero(maker):
+        return next((makers[id(each)] for each in maker.args if id(each) in makers), None)
     if maker is None or maker.name not in _REST:
         return maker
     inner = (makers.get(id(each)) for each in maker.args if isinstance(each, Tensor))
     return next((each for each in inner if each is not None and each.name in ("clamp", "clamp_")), maker)
+
+
+def _keeps_zero(maker: FunctionCall) -> bool:
+    """Whether a sum or clamp lets a 0 pass: with a number of 0, or one that the type of the values makes 0."""
+    if maker.name not in (*_SUMS, *_CLAMPS):
+        return False
+    told = maker.given(1, "min") if maker.name in _CLAMPS else next((each for each in maker.args[:2] if _plain(each)), None)
+    result = maker.result
+    return _plain(told) and isinstance(result, Tensor) and float(torch.tensor(told, dtype=result.dtype)) == 0.0
+
+
+def _plain(each: Any) -> bool:
+    return isinstance(each, int | float)
 
 
 def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:

@@ -36,6 +36,7 @@ class TargetSums:
         self._weight: Tensor | None = None
         self._ratio: Tensor | None = None
         self._smoothing = 0.0
+        self._entropy = 0.0  # of all targets together: what answers equal to them would cost
         self._labels = False
         self._losses: list[float] = []
         self._means: list[tuple[float, float]] = []
@@ -50,12 +51,16 @@ class TargetSums:
         counts = np.bincount(kept, minlength=classes)
         self.constant = float(kept[0]) if counts[kept[0]] == len(kept) else nan
         self._pool(torch.from_numpy(counts.astype(np.float64)), len(kept))
+        if weight is None and smoothing:
+            self._entropy += len(kept) * float(_entropies(_smoothed(torch.eye(1, classes).double(), smoothing)))
 
     def add_shares(self, shares: Tensor, axis: int, smoothing: float = 0.0) -> None:
-        """Rows of class probabilities along `axis`."""
+        """Rows of class probabilities along `axis`; or of amounts, such as counts, which sum to another number than 1."""
         table = shares.detach().double().movedim(axis, -1).reshape(-1, shares.shape[axis])
         self.classes, self._smoothing = table.shape[1], smoothing
         self._pool(table.sum(0).cpu(), len(table))
+        mass = table.sum(1, keepdim=True)
+        self._entropy += float((mass[:, 0] * _entropies(_smoothed(table / mass, smoothing))).nansum())
 
     def add_labels(self, labels: Tensor, ratio: Tensor | None = None) -> None:
         """Labels between 0 and 1, each judged alone. ratio: how much more the labels 1 weigh."""
@@ -64,6 +69,9 @@ class TargetSums:
         self._ratio = None if ratio is None else ratio.detach().double().cpu()
         self._note_constant(table)
         self._pool(table.sum(0), len(table))
+        if ratio is None:
+            inside = table.clamp(0.0, 1.0)
+            self._entropy += float(_entropies(torch.stack([inside, 1 - inside], -1)).mean(1).sum())
 
     def add_values(self, values: Tensor, error: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         """Target numbers. error: the loss of one answer, if it is not the square."""
@@ -77,7 +85,7 @@ class TargetSums:
 
     def even(self) -> float:
         """Loss of a uniform answer; NaN if that has no meaning."""
-        return log(self.classes) if self.classes > 1 else nan
+        return log(self.classes) * self._mass() if self.classes > 1 else nan
 
     def zero(self) -> float:
         """Mean square of the values: the loss of the answer 0."""
@@ -92,6 +100,10 @@ class TargetSums:
         if self._squares is not None:
             return sum(self._losses) / len(self._losses) if self._losses else self._variance()
         return self._of_labels() if self._labels else self._of_classes()
+
+    def floor(self) -> float:
+        """Loss of answers that are the targets themselves: above 0 where these are shares, as of smoothed labels."""
+        return self._entropy / self._rows if self._rows else nan
 
     def moving(self) -> bool:
         """Whether the level or the size of the target values changes much during training."""
@@ -109,6 +121,7 @@ class TargetSums:
                 None if squares is None else torch.zeros_like(total),
                 0.0,
             )
+            self._entropy = 0.0
         self._sum += total
         self._rows += rows
         if squares is not None and self._squares is not None:
@@ -138,13 +151,21 @@ class TargetSums:
     def _of_classes(self) -> float:
         if self._sum is None or self._rows < _PER_CLASS * self.classes:
             return self.even()
-        share = self._sum / self._rows
+        mass = self._mass()
+        share = self._sum / self._rows / mass
         if self._weight is not None:
             weighted = share * self._weight.detach().double().cpu()
             share = weighted / weighted.sum()
         share = (1 - self._smoothing) * share + self._smoothing / self.classes
         seen = share[share > 0]
-        return min(float(-(seen * seen.log()).sum()) + (len(seen) - 1) / (2 * self._rows), log(self.classes))
+        return mass * min(float(-(seen * seen.log()).sum()) + (len(seen) - 1) / (2 * self._rows), log(self.classes))
+
+    def _mass(self) -> float:
+        """What a row of shares sums to, on average; 1 for all else, and where numbers below 0 make it none."""
+        if self._sum is None or self._labels or self._squares is not None or not self.classes:
+            return 1.0
+        mass = float(self._sum.sum()) / self._rows
+        return mass if mass > 0 else 1.0
 
 
 def error_of(name: str, parameter: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -158,6 +179,15 @@ def error_of(name: str, parameter: Any) -> Callable[[Tensor, Tensor], Tensor] | 
             return lambda answer, target: functional.huber_loss(answer, target, delta=float(parameter))
         case _:
             return None
+
+
+def _smoothed(shares: Tensor, smoothing: float) -> Tensor:
+    return (1 - smoothing) * shares + smoothing / shares.shape[-1]
+
+
+def _entropies(shares: Tensor) -> Tensor:
+    """Entropy of each row of shares."""
+    return -torch.xlogy(shares, shares).sum(-1)
 
 
 def _columns(values: Tensor) -> Tensor:
