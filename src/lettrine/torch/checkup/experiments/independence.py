@@ -8,9 +8,9 @@ norm in training mode mixes its batch by design, and so do losses that compare e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,11 @@ from lettrine.torch.checkup.shifts import time_axis
 from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves, mapped
+
+_ONE_SEQUENCE: Final = (
+    "All batches are the same: if its rows are the steps of one sequence, in their order, leave it as it is. If they are "
+    "examples, give the recurrent module three axes (batch, time, features); two are one sequence without a batch."
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ def independence(task: Task) -> Result:
             figures=figures | {"axis": clean.axis},
         )
     found = _finding(first)
+    if first.place is not None and _one_sequence(task, call, first.place):
+        found = replace(found, severity="info", remedy=_ONE_SEQUENCE)
     return Result(found.message, (found,), figures | {"axis": first.axis}, where=found.where)
 
 
@@ -204,6 +211,20 @@ def _moves_along(task: Task, call: Call, few: int) -> bool:
 
 def _rolled(tensor: Tensor, few: int) -> Tensor:
     return tensor.roll(1, 1) if tensor.ndim > 1 and tensor.shape[1] == few else tensor
+
+
+def _one_sequence(task: Task, call: Call, place: Place) -> bool:
+    """Whether a recurrent module is given rows without a batch (2 axes), and all batches are the same: the rows may be steps."""
+    if not isinstance(place.module, nn.RNNBase) or not all(_same(each, task.batches[0]) for each in task.batches[1:]):
+        return False
+    with torch.no_grad():
+        _, calls = record_calls(task.model, lambda: task.outputs(call))
+    return any(each.ndim == 2 for one in calls if one.module is place.module for _, each in leaves(one.inputs))
+
+
+def _same(first: Any, second: Any) -> bool:
+    pairs = zip(leaves(first), leaves(second), strict=False)
+    return all(one is two or (one.shape == two.shape and torch.equal(one, two)) for (_, one), (_, two) in pairs)
 
 
 def _finding(mixing: Mixing) -> Finding:

@@ -29,7 +29,7 @@ from lettrine.torch.checkup.attempts import large_eps
 from lettrine.torch.checkup.breaking import broken_on_the_way
 from lettrine.torch.checkup.dying import Course, course
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of, spread
+from lettrine.torch.checkup.experiments.first_loss import guessing_loss
 from lettrine.torch.checkup.remedies import LOWER, NORM, SMALL_EPS, WARM, clipped, eps_of_the_paper, warmed
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
@@ -70,7 +70,7 @@ def learning_rate(task: Task) -> Result:
     too_low = below or slow
     if own is not None and (broken := broken_on_the_way(task, own.losses)) is not None:
         return Result(f"{said} {broken.message}", (broken,), figures, where=broken.where)
-    died = own is not None and own.died(_reference(task))
+    died = own is not None and own.died(guessing_loss(task))
     too_high = not too_low and (present > FAR * test.largest or (own is not None and (died or _rises(own))))
     figures |= own.figures if own is not None else {}
     remedies = _remedies(present, test, too_high=too_high, died=died, slow=slow) if too_high or too_low else {}
@@ -83,7 +83,7 @@ def learning_rate(task: Task) -> Result:
         raise Skip("not run", f"{said} There was no time to try another; give minutes=…")
     trials = contest(task, {name: make(count) for name, make in remedies.items()}, count)
     said += " ".join(["", *(f"{name}: {trial.said}." for name, trial in trials.items())])
-    guessing = CHECKUP_STUCK * _reference(task)
+    guessing = CHECKUP_STUCK * guessing_loss(task)
     helping = {name: trial for name, trial in trials.items() if trial.helps and _consequence(trial, guessing, too_high=too_high)}
     if not helping:
         return Result(said, figures=figures)
@@ -105,13 +105,6 @@ def _crawls(task: Task, own: Course | None, present: float) -> bool:
 def _rises(own: Course) -> bool:
     """Whether the loss of the training batches themselves ends above its beginning, at the task's own rate."""
     return not own.last < own.first + (CHECKUP_RISES - 1) * abs(own.first)
-
-
-def _reference(task: Task) -> float:
-    """The loss of the best constant answer, as far as it is known; NaN if not: then nothing is said to be no better."""
-    if "reference_of_several" not in task.known:
-        task.known["reference_of_several"] = constant_loss(task, output_of(task), spread(task))
-    return float(task.known["reference_of_several"])
 
 
 def _set_to(rate: float, _: int) -> Remedy:

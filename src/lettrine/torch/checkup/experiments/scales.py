@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_SCALE, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_SCALE, CHECKUP_STUCK, TRIAL_STEPS
 from lettrine.torch.checkup.call import NotCalled, inputs_changed
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.experiments.first_loss import guessing_loss
 from lettrine.torch.checkup.spread import record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
@@ -70,14 +71,21 @@ def scales(task: Task) -> Result:
         trial = compare(task, _scaled(each), steps)
         figures |= {f"without {each.path}": trial.without, f"with {each.path}": trial.with_remedy}
         said += f" Standardised, {trial.said}."
-        if trial.helps:
+        if trial.helps and not _only_to_guessing(task, trial):
             found.append(_finding(each, trial))
     if not found and len(far) > 1 and (steps := steps_for(task, 2, 0.5)):
         trial = compare(task, lambda task: _all_scaled(task, far), steps)
         figures |= {"without all": trial.without, "with all": trial.with_remedy}
         said += f" All of them standardised, {trial.said}."
-        found += [_finding(each, trial, together=True) for each in far if trial.helps]
+        found += [_finding(each, trial, together=True) for each in far if trial.helps and not _only_to_guessing(task, trial)]
     return Result(said, tuple(found), figures)
+
+
+def _only_to_guessing(task: Task, trial: Trial) -> bool:
+    """Whether the remedy comes no further than to one answer for all, while the task as it is learns on its way: a model may
+    standardise its inputs itself, and gets next to nothing if that is done twice.
+    """
+    return trial.without < CHECKUP_STUCK * trial.start and trial.with_remedy >= CHECKUP_STUCK * guessing_loss(task)
 
 
 def _input_scales(task: Task) -> Iterator[Scale]:
