@@ -44,6 +44,7 @@ from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy
 
 HIGHER: Final = 10.0  # times the rate
+FAR_LOWER: Final = 0.01  # times the rate, if it is one of another optimiser
 WATCHED: Final = "watched"  # the trace of the watch, among what is known of a task
 
 
@@ -78,7 +79,7 @@ FALLS: Final = (_falls("a line", linear), _falls("half a cosine", half_cosine))
 
 
 def _lower(_: Finding, __: Task) -> list[Attempt]:
-    return [*(_times(factor) for factor in LOWER), *FALLS]
+    return [*(_times(factor) for factor in (*LOWER, FAR_LOWER)), *FALLS]
 
 
 def _lower_or_clip(finding: Finding, task: Task) -> list[Attempt]:

@@ -17,6 +17,7 @@ from lettrine.health.limits import CHECKUP_DIED, CHECKUP_FELL, CHECKUP_STUCK, TR
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.checkup.trials import mean_loss
 
 LOOKED_AT: Final = 4  # batches
 EACH: Final = 10  # steps from one measurement of the pace to the next
@@ -24,9 +25,9 @@ EACH: Final = 10  # steps from one measurement of the pace to the next
 
 @dataclass(frozen=True)
 class Course:
-    """Some steps at one rate. losses: of each step. first, last: their mean at the beginning and at the end. dead: by the name of
-    a module with a ReLU, the share of its units that are dead before and after. pace: how far the longest of some steps moves the
-    weights, update:data, the median of all matrices.
+    """Some steps at one rate. losses: of each step. first, last: their mean at the beginning and at the end. begun: the mean of
+    the first batches before any step. dead: by the name of a module with a ReLU, the share of its units that are dead before and
+    after. pace: how far the longest of some steps moves the weights, update:data, the median of all matrices.
     """
 
     losses: list[float]
@@ -34,6 +35,7 @@ class Course:
     last: float
     dead: dict[str, tuple[float, float]]
     pace: float = nan
+    begun: float = nan
 
     @property
     def worst(self) -> tuple[str, float, float]:
@@ -62,8 +64,10 @@ def course(task: Task, rate: Callable[[Task], AbstractContextManager[object]] | 
     """As many training steps as a trial takes, at the task's own rate or at another; None if there is no time for them."""
     if task.left() < TRIAL_STEPS * task.seconds:
         return None
+    some = max(1, min(len(task.batches), TRIAL_STEPS // 4))
     with task.boxed(), rate(task) if rate else nullcontext():
         task.model.train()
+        begun = mean_loss(task, range(some))
         before = dead_units(task)
         losses, paces = [], []
         for number in range(TRIAL_STEPS):
@@ -71,11 +75,9 @@ def course(task: Task, rate: Callable[[Task], AbstractContextManager[object]] | 
             losses.append(task.step(number))
             paces += [_moved(task.model, weights)] if weights else []
         after = dead_units(task)
-    some = max(1, min(len(task.batches), TRIAL_STEPS // 4))
     first, last = sum(losses[:some]) / some, sum(losses[-some:]) / some
-    return Course(
-        losses, first, last, {name: (share, after.get(name, 0.0)) for name, share in before.items()}, max(paces, default=nan)
-    )
+    dead = {name: (share, after.get(name, 0.0)) for name, share in before.items()}
+    return Course(losses, first, last, dead, max(paces, default=nan), begun)
 
 
 def _matrices(model: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from lettrine.torch.checkup.call import Call
 from lettrine.torch.checkup.values import leaves
 
 LEAST_ROWS: Final = 2  # padded rows
-MOST_SHARE: Final = 0.9  # largest share of padded places: a sequence has fewer
+MOST_SHARE: Final = 0.98  # largest share of padded places: reviews of a dozen words, filled up to a few hundred places
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import nan
 from typing import Final
 
 import torch
@@ -14,10 +16,12 @@ from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.layout import examples_along
+from lettrine.torch.checkup.remedies import LOWER, rate_times
 from lettrine.torch.checkup.spread import Called, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
+KEPT: Final = 0.01  # change of the answers that depend on the inputs
 STEPS: Final = 10  # two gates in a row that begin at 0 need a few steps to open
 
 
@@ -36,10 +40,17 @@ def inputs(task: Task) -> Result:
     traded = [path for path, each in leaves(call.given) if _differs(each, rows)]
     if rows < 2 or not traded:
         raise Skip("not applicable", "the inputs have no axis of examples, or all examples are alike")
-    optimizer = task.fallback_optimizer()
-    task.model.train()
-    for number in range(STEPS):
-        task.step(number, optimizer)
+    with task.boxed():
+        found = _swapped(task, call, traded, rows)
+    if not found.findings or found.findings[0].id != "unused-input" or found.figures["all"] > CHECKUP_MATTERS:
+        return found
+    lower = _lower_rate(task, call, traded)
+    return _wiped_out(found, task, lower) if lower else found
+
+
+def _swapped(task: Task, call: Call, traded: list[str], rows: int) -> Result:
+    """The result after some steps at the task's own rate."""
+    _train(task)
     plain = _answers(task, call)
     if not plain:
         raise Skip("not applicable", "the model returns no floating-point tensor")
@@ -69,6 +80,39 @@ def inputs(task: Task) -> Result:
         source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
     )
     return Result(said, (found,), figures, where=unused)
+
+
+def _train(task: Task) -> None:
+    optimizer = task.fallback_optimizer()
+    task.model.train()
+    for number in range(STEPS):
+        task.step(number, optimizer)
+
+
+def _lower_rate(task: Task, call: Call, traded: list[str]) -> float:
+    """The factor on the rate with which the answers still depend on the inputs after the same steps; 0 if there is none, or if
+    they did not depend on them before any step.
+    """
+    if task.optimizer is None or _effect(task, call, _answers(task, call), traded) <= CHECKUP_MATTERS:
+        return 0.0
+    for factor in LOWER:
+        with task.boxed(), rate_times(task, factor):
+            _train(task)
+            if _effect(task, call, _answers(task, call), traded) > KEPT:
+                return factor
+    return 0.0
+
+
+def _wiped_out(found: Result, task: Task, factor: float) -> Result:
+    """The same answer for every example is the work of the steps: with a lower rate they are not the same."""
+    rate = max((float(group["lr"]) for group in task.optimizer.param_groups), default=nan) if task.optimizer else nan
+    message = (
+        f"The learning rate {rate:g} wipes the inputs out: {STEPS} steps make the answers the same for every example, and at a "
+        f"rate {1 / factor:.3g} times lower they do not."
+    )
+    remedy = "Lower the rate, or raise it from 0 over the first steps (torch.optim.lr_scheduler.LinearLR)."
+    lost = replace(found.findings[0], id="learning-rate-too-high", message=message, remedy=remedy)
+    return replace(found, said=message, findings=(lost,))
 
 
 def _where_lost(task: Task, call: Call, rows: int) -> Called | None:

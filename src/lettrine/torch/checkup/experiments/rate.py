@@ -71,7 +71,7 @@ def learning_rate(task: Task) -> Result:
     if own is not None and (broken := broken_on_the_way(task, own.losses)) is not None:
         return Result(f"{said} {broken.message}", (broken,), figures, where=broken.where)
     died = own is not None and own.died(guessing_loss(task))
-    too_high = not too_low and (present > FAR * test.largest or (own is not None and (died or _rises(own))))
+    too_high = not too_low and (present > FAR * test.largest or (own is not None and (died or rises(own))))
     figures |= own.figures if own is not None else {}
     remedies = _remedies(present, test, too_high=too_high, died=died, slow=slow) if too_high or too_low else {}
     if too_low and large_eps(task):
@@ -102,9 +102,10 @@ def _crawls(task: Task, own: Course | None, present: float) -> bool:
     return own is not None and own.crawls and 0 < present < FAR * now
 
 
-def _rises(own: Course) -> bool:
-    """Whether the loss of the training batches themselves ends above its beginning, at the task's own rate."""
-    return not own.last < own.first + (CHECKUP_RISES - 1) * abs(own.first)
+def rises(own: Course) -> bool:
+    """Whether the loss of the training batches ends above that of the first steps, or of none, at the task's own rate."""
+    begun = own.begun if isfinite(own.begun) else own.first
+    return not all(own.last < each + (CHECKUP_RISES - 1) * abs(each) for each in (own.first, begun))
 
 
 def _set_to(rate: float, _: int) -> Remedy:

@@ -107,6 +107,8 @@ def start(task: Task) -> Result:
     # A network that learns all the same only lost a few steps; if most of the loss stays, something else is the reason for it.
     if not trial.helps or trial.without < reference or trial.gain < CHECKUP_START_LOST * (trial.without - reference):
         return Result(said, figures=figures)
+    if trial.without > trial.start and trial.with_remedy > reference:
+        return Result(f"{said} Either way the steps themselves raise the loss, so the rate is to blame first.", figures=figures)
     longer = task.steps_in(SHARE, LONGER * trial.steps)
     later = final_loss(task, None, longer, SEEDS[0])[1] if longer > trial.steps else nan
     if later < reference:
