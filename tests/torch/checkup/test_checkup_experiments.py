@@ -482,3 +482,43 @@ class TestFirstLoss:
         found = the(tried("first-loss", model, pairs()), "non-finite")
         assert found.where == ("1",)
         assert "sqrt (test_checkup_experiments.py:" in found.message
+
+
+class Norming(nn.Module):
+    """A network that standardises its inputs itself."""
+
+    def __init__(self, x: torch.Tensor, *, used: bool) -> None:
+        super().__init__()
+        self.mean, self.std, self.used = x.mean(0), x.std(0), used
+        self.body = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body((x - self.mean) / self.std if self.used else x).squeeze(1)
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_inputs_that_the_network_standardises_itself(used: bool) -> None:
+    """Standardised twice they are next to nothing, and the answer is the mean: better than a network on its way to it."""
+    torch.manual_seed(0)
+    sizes = torch.logspace(0, 3, 20)
+    batches = [(sizes * (x + 5), x[:, 0] + 4) for x, _ in pairs(12, 32)]
+    model = Norming(torch.cat([x for x, _ in batches]), used=used)
+    report = tried("scales", model, batches, nn.functional.mse_loss, torch.optim.Adam(model.parameters(), 2e-3))
+    assert ("input-scale" in [each.id for each in report.findings]) is not used
+
+
+class Line(nn.Module):
+    def __init__(self, *, batch: bool) -> None:
+        super().__init__()
+        self.body, self.last, self.batch = nn.RNN(20, 16, batch_first=True), nn.Linear(16, 5), batch
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.body(x[:, None])[0][:, 0] if self.batch else self.body(x)[0])
+
+
+@pytest.mark.parametrize(("batch", "alike", "told"), [(False, False, "critical"), (False, True, "info"), (True, False, "")])
+def test_rows_that_a_recurrent_module_takes_for_steps(batch: bool, alike: bool, told: str) -> None:
+    """Two axes are one sequence. If all batches are the same, that may be meant."""
+    batches = pairs()[:1] * 6 if alike else pairs()
+    found = [each.severity for each in tried("independence", Line(batch=batch), batches).findings]
+    assert found == ([told] if told else [])

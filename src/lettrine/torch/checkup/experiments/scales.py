@@ -25,6 +25,7 @@ from lettrine.torch.graph.data.looked_up import looked_up
 
 EPSILON: Final = 1e-6
 UNEVEN: Final = 10.0  # ratio of the largest to the smallest feature from which each is standardised on its own
+NEAR: Final = 10.0  # times guessing: unscaled inputs of a wide layer begin far above it
 LEAST: Final = 16  # least number of values to know the spread of a feature
 
 
@@ -82,10 +83,12 @@ def scales(task: Task) -> Result:
 
 
 def _only_to_guessing(task: Task, trial: Trial) -> bool:
-    """Whether the remedy comes no further than to one answer for all, while the task as it is learns on its way: a model may
-    standardise its inputs itself, and gets next to nothing if that is done twice.
+    """Whether the remedy comes no further than to one answer for all, while the task as it is begins near that and learns: a
+    model may standardise its inputs itself, and gets next to nothing if that is done twice.
     """
-    return trial.without < CHECKUP_STUCK * trial.start and trial.with_remedy >= CHECKUP_STUCK * guessing_loss(task)
+    guessing = guessing_loss(task)
+    learns = trial.without < CHECKUP_STUCK * trial.start and trial.start <= NEAR * guessing
+    return learns and trial.with_remedy >= CHECKUP_STUCK * guessing
 
 
 def _input_scales(task: Task) -> Iterator[Scale]:
