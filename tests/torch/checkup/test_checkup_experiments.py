@@ -498,7 +498,7 @@ class Norming(nn.Module):
 
 @pytest.mark.parametrize("used", [True, False])
 def test_inputs_that_the_network_standardises_itself(used: bool) -> None:
-    """Standardised twice they are next to nothing, and the answer is the mean: better than a network on its way to it."""
+    """Standardised twice they would be next to nothing, and the answer the mean: better than a network on its way to it."""
     torch.manual_seed(0)
     sizes = torch.logspace(0, 3, 20)
     batches = [(sizes * (x + 5), x[:, 0] + 2) for x, _ in pairs(12, 32)]

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_SCALE, CHECKUP_STUCK, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_SCALE, TRIAL_STEPS
 from lettrine.torch.checkup.call import NotCalled, inputs_changed
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.experiments.first_loss import guessing_loss
-from lettrine.torch.checkup.spread import record_calls
+from lettrine.torch.checkup.spread import Called, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves
@@ -25,7 +24,6 @@ from lettrine.torch.graph.data.looked_up import looked_up
 
 EPSILON: Final = 1e-6
 UNEVEN: Final = 10.0  # ratio of the largest to the smallest feature from which each is standardised on its own
-NEAR: Final = 10.0  # times guessing: unscaled inputs of a wide layer begin far above it
 LEAST: Final = 16  # least number of values to know the spread of a feature
 
 
@@ -72,23 +70,14 @@ def scales(task: Task) -> Result:
         trial = compare(task, _scaled(each), steps)
         figures |= {f"without {each.path}": trial.without, f"with {each.path}": trial.with_remedy}
         said += f" Standardised, {trial.said}."
-        if trial.helps and not _only_to_guessing(task, trial):
+        if trial.helps:
             found.append(_finding(each, trial))
     if not found and len(far) > 1 and (steps := steps_for(task, 2, 0.5)):
         trial = compare(task, lambda task: _all_scaled(task, far), steps)
         figures |= {"without all": trial.without, "with all": trial.with_remedy}
         said += f" All of them standardised, {trial.said}."
-        found += [_finding(each, trial, together=True) for each in far if trial.helps and not _only_to_guessing(task, trial)]
+        found += [_finding(each, trial, together=True) for each in far if trial.helps]
     return Result(said, tuple(found), figures)
-
-
-def _only_to_guessing(task: Task, trial: Trial) -> bool:
-    """Whether the remedy comes no further than to one answer for all, while the task as it is begins near that and learns: a
-    model may standardise its inputs itself, and gets next to nothing if that is done twice.
-    """
-    guessing = guessing_loss(task)
-    learns = trial.without < CHECKUP_STUCK * trial.start and trial.start <= NEAR * guessing
-    return learns and trial.with_remedy >= CHECKUP_STUCK * guessing
 
 
 def _input_scales(task: Task) -> Iterator[Scale]:
@@ -98,13 +87,26 @@ def _input_scales(task: Task) -> Iterator[Scale]:
         return
     with torch.no_grad():
         _, calls = record_calls(task.model, lambda: task.outputs(call))
-    for path, each in leaves(call.given):
-        if each.is_floating_point() and each.ndim >= 2 and each.numel() > 1:
-            ids = looked_up(each, ((one.module, one.inputs) for one in calls))
-            scaled = [place for place in range(each.shape[-1]) if place not in ids]
-            values = each[..., scaled].double()
-            if values.numel() > 1:
-                yield Scale(path, float(values.mean()), float(values.std()), _units(each, ids))
+    tables = [(path, each) for path, each in leaves(call.given) if _is_table(each)]
+    for path, each in tables if len(tables) > 1 or not _standardises(calls) else ():
+        ids = looked_up(each, ((one.module, one.inputs) for one in calls))
+        scaled = [place for place in range(each.shape[-1]) if place not in ids]
+        values = each[..., scaled].double()
+        if values.numel() > 1:
+            yield Scale(path, float(values.mean()), float(values.std()), _units(each, ids))
+
+
+def _is_table(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() > 1
+
+
+def _standardises(calls: Sequence[Called]) -> bool:
+    """Whether the first module with weights is given standard values: the model itself has made them so."""
+    weighted = (one for one in calls if any(each.ndim > 1 for each in one.module.parameters(recurse=False)))
+    first = next(weighted, None)
+    tables = [each for _, each in leaves(first.inputs) if _is_table(each)] if first is not None else []
+    standard = (not Scale("x", float(each.mean()), float(each.std())).far and _units(each, []) is None for each in tables)
+    return bool(tables) and all(standard)
 
 
 def _units(tensor: Tensor, ids: list[int]) -> tuple[Tensor, Tensor] | None:
