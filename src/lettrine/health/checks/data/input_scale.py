@@ -102,7 +102,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
             yield _too_faint(seen, harm)
         return
     little = harm.kind == "learns" and harm.left >= limits.PLATEAU_HIGH and not _fitted(trace)
-    lost = little or (wasted(trace) and not harm.well)
+    lost = little or (wasted(trace) and not harm.well) or _worse_than_one_answer(harm)
     behind = _bias_behind(trace)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     if broke and any(each.words["broke"] for each in trace.seen("operation")):

@@ -31,7 +31,8 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
         still = abs(value - before) <= limits.COLLAPSED_FLAT * abs(value)
         size, name = seen.figure("size"), seen.where[0]
         always = max(apart, last) <= limits.COLLAPSED * size
-        one, whole = last <= limits.COLLAPSED * apart or always, size if always else apart
+        nearly = last <= limits.COLLAPSED_NEARLY * apart and abs(value) >= limits.COLLAPSED_MOST * abs(seen.figure("first"))
+        one, whole = last <= limits.COLLAPSED * apart or nearly or always, size if always else apart
         if not (one and still and abs(value) >= limits.COLLAPSED_LEFT * abs(seen.figure("first"))):
             continue
         yield Finding(
