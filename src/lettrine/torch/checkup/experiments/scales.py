@@ -30,17 +30,20 @@ LEAST: Final = 16  # least number of values to know the spread of a feature
 @dataclass(frozen=True)
 class Scale:
     """Mean and spread of the values of one kind. path: of the input; "" for the targets. own: those of each feature, if features
-    have different units; 0 and 1 for those that are left as they are.
+    have different units; 0 and 1 for those that are left as they are. within: whether the model standardises it itself.
     """
 
     path: str
     mean: float
     std: float
     own: tuple[Tensor, Tensor] | None = None
+    within: bool = False
 
     @property
     def far(self) -> bool:
         """Whether scaling is worth a trial: large values, or inputs that hardly vary."""
+        if self.within:
+            return False
         small = self.path != "" and 0 < max(abs(self.mean), self.std) < 1 / CHECKUP_SCALE
         return max(abs(self.mean), self.std) > CHECKUP_SCALE or small
 
@@ -61,6 +64,8 @@ def scales(task: Task) -> Result:
     widest = max(sizes, key=lambda each: max(abs(each.mean), each.std))
     name = f"input {widest.path}" if widest.path else "targets"
     said = f"The widest are the {name}: mean {widest.mean:.3g}, std {widest.std:.3g}."
+    if any(each.within for each in sizes):
+        said += " The model standardises its inputs itself, or they come so."
     found = []
     far = [each for each in sizes if each.far]
     for each in far:
@@ -88,12 +93,13 @@ def _input_scales(task: Task) -> Iterator[Scale]:
     with torch.no_grad():
         _, calls = record_calls(task.model, lambda: task.outputs(call))
     tables = [(path, each) for path, each in leaves(call.given) if _is_table(each)]
-    for path, each in tables if len(tables) > 1 or not _standardises(calls) else ():
+    within = len(tables) == 1 and _standardises(calls)
+    for path, each in tables:
         ids = looked_up(each, ((one.module, one.inputs) for one in calls))
         scaled = [place for place in range(each.shape[-1]) if place not in ids]
         values = each[..., scaled].double()
         if values.numel() > 1:
-            yield Scale(path, float(values.mean()), float(values.std()), _units(each, ids))
+            yield Scale(path, float(values.mean()), float(values.std()), _units(each, ids), within)
 
 
 def _is_table(tensor: Tensor) -> bool:
