@@ -22,12 +22,10 @@ SETTLED_BY: Final[dict[str, tuple[str, ...]]] = {
     "eval-dropout": ("randomness",),
     "frozen-random": ("frozen",),
     "shared-norm": ("shared-norm",),
-    "weight-decay": ("decay",),
-    "target-scale": ("scales",),
-    "input-scale": ("scales",),
 }
 """Findings of the watch that experiments can settle, with those experiments. A finding is withdrawn if all of them found nothing.
-One that is "not applicable" settles nothing, and at least one must have run."""
+One that is "not applicable" settles nothing, and at least one must have run. Weight decay and scales are not among them: what a
+run of thousands of steps has measured is not disproved by a trial of forty."""
 
 CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding-mask": ("padding",)}
 """Findings of the check-up that prove a suspicion of the watch under another name."""
@@ -35,9 +33,9 @@ CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding
 PROVES: Final[dict[str, tuple[str, ...]]] = {
     **EXPLAINS,
     "learning-rate-too-low": (*RATE["up"], "no-learning"),
-    "learning-rate-too-high": (*RATE["down"], "spike", "no-learning", "dead-units"),
+    "learning-rate-too-high": (*RATE["down"], "spike", "no-learning", "dead-units", "non-finite"),
 }
-"""What a cause explains that was proved by a trial of its remedy."""
+"""What a cause explains that was proved by a trial of its remedy; what is not finite, if a lower rate is advised for it."""
 
 TRIAL: Final = "tried for "  # first words of a reported trial
 
@@ -87,6 +85,8 @@ def combine(watched: Report, tried: Report) -> Report:
 
 def _proved_cause(symptom: Finding, proofs: list[Finding]) -> int | None:
     """The place of the finding that explains a symptom of the watch, and was proved by a trial of its remedy."""
+    if symptom.id == "non-finite" and "learning rate" not in symptom.remedy:
+        return None  # a root of 0, or an operation that no rate mends
     proofs_of = (place for place, each in enumerate(proofs) if TRIAL in each.message and symptom.id in PROVES.get(each.id, ()))
     return next(proofs_of, None)
 
