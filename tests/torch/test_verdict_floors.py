@@ -80,3 +80,13 @@ def test_rows_that_sum_to_another_number_than_1() -> None:
     (seen,) = report.trace.seen("loss")
     assert seen.figure("even") == pytest.approx(5 * 1.386, abs=0.01)
     assert 2.0 < seen.figure("floor") < seen.figure("reference") <= seen.figure("even")
+
+
+@pytest.mark.parametrize("votes", [1, 3])
+def test_rows_of_counts_among_which_some_hold_only_zeros_and_ones(votes: int) -> None:
+    """Three votes for three classes look like three labels; two votes and one do not."""
+    generator, model = torch.Generator().manual_seed(1), mlp()
+    drawn = [torch.multinomial(x[:, :4].softmax(1), 3, replacement=votes == 3, generator=generator) for x, _ in batches(120)]
+    rows = iter([functional.one_hot(each, 4).sum(1).float() for each in drawn])
+    report = train(model, steps=120, make=lambda x, _: functional.cross_entropy(model(x), next(rows)))
+    assert ("target-rows" in named(report)) is (votes == 1)

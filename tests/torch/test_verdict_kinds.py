@@ -392,3 +392,27 @@ def test_a_network_that_was_trained_on_another_task(fresh: bool) -> None:
         train(model, adam(model, 1e-2), steps=150, make=lambda x, y: functional.cross_entropy(model(x), (y + 1) % 4))
     found = next(each for each in train(model, adam(model, 1e-2), steps=150).findings if each.id == "initial-loss")
     assert ("draw its last layer anew" in found.remedy) is not fresh
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_units_that_stay_alike_in_a_network_that_learns(learns: bool) -> None:
+    """The rows of a matrix that mixes places are alike if their mean is taken next: nothing is lost by that."""
+
+    class Mixes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 16), nn.Linear(16, 4)
+            self.mix = nn.Parameter(torch.full((3, 3), 1 / 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.relu(self.first(x.reshape(len(x), 3, 4)))  # (B, 3, 16)
+            return self.last(torch.einsum("ij,bjd->bid", self.mix, h).mean(1))
+
+    model = Mixes()
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        x = torch.cat([x[:, :4] * 0 + 3.0 * functional.one_hot(y, 4), x[:, 4:] * 0.1], 1) if learns else x.roll(5, 1)
+        return functional.cross_entropy(model(x), y)
+
+    found = next(each for each in train(model, adam(model, 1e-2), steps=200, make=make).findings if each.id == "symmetry")
+    assert (found.severity, found.where) == ("info" if learns else "critical", ("mix",))

@@ -240,7 +240,8 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
     Formula: share = (rows with two labels or more) / (rows).
     """
     for each in compared(trace):
-        many = each.figure("rows_many")
+        counts = each.figure("high") > 1 + limits.SHARE_TOLERANCE  # of votes or words: a row of them may hold only 0 and 1
+        many = 0.0 if counts else each.figure("rows_many")
         last = [name for name in operations_of(each) if name != "Log"][:1]
         softmax = last == ["Softmax"] or each.words["expects"] == "classes"
         softmax |= last == ["LogSoftmax"] and each.words["expects"] == "product" and each.figure("alone") == 1

@@ -43,15 +43,16 @@ def symmetry(trace: Trace) -> Iterator[Finding]:
     if not alike:
         yield from _one_number(trace)
         return
-    names = list(alike)
+    names, course = list(alike), consequence(trace)
     yield Finding(
         id="symmetry",
-        severity="critical",
+        severity="info" if course.well else "critical",  # such as a matrix whose rows are averaged right after it
         where=tuple(names),
         steps=span(trace, mask),
         value=max(alike.values()),
         limit=limits.SYMMETRIC_SHARE,
-        message=f"{share(max(alike.values()))} of the units of {listed(names)} have the weights of another unit at all steps.",
+        message=f"{share(max(alike.values()))} of the units of {listed(names)} have the weights of another unit at all steps"
+        + (f"; {course.words}." if course.well else "."),
         why="Units that are equal get equal gradients and stay equal: the layer counts as one unit, whatever its width.",
         remedy=_drawn_at_random(trace, names),
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4",
