@@ -99,6 +99,46 @@ def test_the_last_step_may_have_fewer_parts() -> None:
     np.testing.assert_allclose(watch.trace().loss.mean[:-1], means[:-1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_micro_batches_of_one_class_each_are_no_adversaries(rows: int) -> None:
+    """A critic is told true in one pass and false in the next; a tiny batch, too, may hold one class by chance."""
+    model = network()
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for step in range(40):
+            for part in range(8):
+                x = torch.randn(rows, 12, generator=torch.Generator().manual_seed(part + 100 * step))
+                loss = functional.cross_entropy(model(x), (x[:, 0] > 0).long())
+                (loss / 8).backward()
+                watch.loss(loss)
+            optimiser.step()
+            optimiser.zero_grad()
+    (seen,) = watch.trace().seen("loss")
+    assert seen.words["nature"] == ""
+
+
+@pytest.mark.parametrize("rows", [4, 64, 512])
+@pytest.mark.parametrize("parts", [2, 4, 8])
+@pytest.mark.parametrize(("divided", "handed"), [(True, "share"), (True, "whole"), (False, "whole")])
+def test_one_part_of_each_step_may_stand_for_all(rows: int, parts: int, *, divided: bool, handed: str) -> None:
+    """The loss of the last part is what a usual loop holds when the optimiser steps. It varies around the mean of the parts."""
+    model, means = network(), []
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for step in range(60):
+            for _ in range(parts):
+                x = torch.randn(rows, 12, generator=torch.Generator().manual_seed(len(means) + 997 * step))
+                loss = functional.cross_entropy(model(x), x[:, :4].argmax(1))
+                (loss / parts if divided else loss).backward()
+                means.append(loss.item())
+            optimiser.step()
+            optimiser.zero_grad()
+            watch.loss(loss / parts if handed == "share" else loss)
+    trace = watch.trace()
+    np.testing.assert_allclose(trace.loss.mean, means[parts - 1 :: parts], rtol=1e-5)
+    assert health.examine(trace, only=["other-loss"]).findings == ()
+
+
 def test_a_resumed_run_is_not_brought_to_true_units_twice() -> None:
     means, first, _ = accumulate(one_term, 4, divided=True, handed="trained")
     model = network()

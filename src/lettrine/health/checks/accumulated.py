@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import nan
+from typing import Final
 
-from lettrine.health.checks.reference import ONE_OF_THEM, ONE_UNIT, loss_seen, units_of
-from lettrine.health.trace import Curve, Trace
+from lettrine.health.checks.reference import ONE_OF_THEM, ONE_UNIT, handed_ratios, loss_seen, units_of
+from lettrine.health.trace import Curve, Floats, Trace
+
+SAME: Final = 1e-3  # spread of the ratio of a loss and itself in another unit: half precision rounds to a thousandth
 
 
 def per_loss(trace: Trace) -> float:
@@ -23,8 +26,14 @@ def per_loss(trace: Trace) -> float:
     weight = seen.figure("weight")
     twice = shares and abs(weight * parts**2 - 1) <= ONE_UNIT  # divided by their number once more
     factor = (parts**2 if twice else parts if shares else 1.0) / units_of(trace, seen)
-    apart = ONE_UNIT if parts == seen.figure("passes") else ONE_OF_THEM - 1  # the parts that were not looked at differ
+    # where not all parts were looked at, or the loss of one was handed over for all, it varies around their mean
+    apart = ONE_UNIT if parts == seen.figure("passes") and _exact(handed_ratios(trace, seen)) else ONE_OF_THEM - 1
     return next((each for each in (parts, 1 / parts) if 1 / (1 + apart) < factor / each < 1 + apart), 1.0)
+
+
+def _exact(ratios: Floats) -> bool:
+    """Whether the handed loss is the trained one, in whatever unit."""
+    return not len(ratios) or float(ratios.max() - ratios.min()) <= SAME * abs(float(ratios.max()))
 
 
 def in_true_units(trace: Trace) -> Trace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from lettrine.health.checks.comparing import two_labels
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.numbered import numbered_classes
 from lettrine.health.checks.reading import number, share
-from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary, trained_values
+from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary, trained_values, units_of
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -56,6 +57,8 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     near = np.abs(turns - np.round(turns)) <= limits.HANDED_SPREAD
     if np.mean(near) >= limits.HANDED_ALIKE and len(np.unique(np.round(turns[near]))) <= limits.HANDED_SCALES:
         return
+    if max(seen.figure("passes"), seen.figure("parts")) > 1 and isfinite(units_of(trace, seen)):
+        return  # that of one of the parts of each step: it varies around their mean
     course = consequence(trace)
     fell = _trained_falls(seen) and course.kind in ("rises", "guessing", "flat")
     yield Finding(

@@ -53,7 +53,9 @@ class LossReader:
         self._parts_of_step = 0.0  # backward passes before an optimiser stepped, the most that were counted
         self._terms: list[Term] = []
         self._natures: list[str] = []
-        self._constants: dict[int, set[float]] = {}  # by step: a network that judges (a critic) is told true and false
+        # by step, of each kind of term at its place: a network that judges (a critic) is told true and false
+        self._constants: dict[int, set[tuple[tuple[str, int], float]]] = {}
+        self._mixed: set[tuple[str, int]] = set()  # terms whose targets differed within a batch once, or came one by one
         self._sides: set[frozenset[int]] = set()
         self._searched = False
         self._plain = False  # classes by number, all with the same weight
@@ -79,8 +81,13 @@ class LossReader:
         constants = self._constants.setdefault(look.step, set())
         for place, term in enumerate(terms):
             self._pool(place, term)
-            if isfinite(constant := self._sums[place].constant if place in self._sums else nan):
-                constants.add(constant)
+            told = term.kind, place
+            if term.target is None or term.target.numel() < 2:
+                self._mixed.add(told)  # one label says nothing: micro-batches of one example are told all classes
+            elif isfinite(constant := self._sums[place].constant if place in self._sums else nan):
+                constants.add((told, constant))
+            else:
+                self._mixed.add(told)
         factors, weight = look.scale
         if isfinite(weight):
             self._ratios.append(weight)
@@ -192,7 +199,8 @@ class LossReader:
         self._natures += [each for each in found if each not in self._natures]
 
     def _nature(self) -> str:
-        if len(self._sides) > 1 or any(len(each) > 1 for each in self._constants.values()):
+        told = [{constant for term, constant in each if term not in self._mixed} for each in self._constants.values()]
+        if len(self._sides) > 1 or any(len(each) > 1 for each in told):
             return "adversarial"
         if self._natures:
             return self._natures[0]
