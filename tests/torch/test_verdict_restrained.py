@@ -146,3 +146,17 @@ def test_one_row_of_the_answers_in_the_loss(index: int | slice) -> None:
     assert ("other-loss" in told) is (index == -1)
     if index == -1:
         assert "output[-1] and target[-1]" in told["other-loss"].message
+
+
+@pytest.mark.parametrize(("size", "told"), [(0.01, True), (0.1, False)])
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
+def test_weights_that_begin_with_next_to_nothing(activation: type[nn.Module], size: float, told: bool) -> None:
+    """Two hidden layers are too few to compare their outputs; ten times smaller weights are made up for."""
+    model = nn.Sequential(nn.Linear(12, 32), activation(), nn.Linear(32, 32), activation(), nn.Linear(32, 4))
+    with torch.no_grad():
+        for each in model.parameters():
+            each.mul_(size)
+    found = named(train(model, torch.optim.SGD(model.parameters(), 0.1), steps=250))
+    assert ("activation-scale" in found) is told
+    if told:
+        assert found["activation-scale"].where == ("0.weight", "2.weight", "4.weight")

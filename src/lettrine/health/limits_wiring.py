@@ -154,3 +154,5 @@ VALUES_REWARDS: Final = 512  # transitions whose rewards were seen, before anyth
 VALUES_BEYOND: Final = 3.0  # times the largest sum of rewards: one reward in hundreds may be larger than those seen
 NAMES_NEARER: Final = 0.1  # share of random numberings: grades, counts and sums of digits have 0 to 0.02, digits 0.2 to 0.9
 NAMES_KEPT: Final = 0.3  # neighbours of the same number beyond chance: with fewer, inputs do not tell the numbers
+TINY_WEIGHTS: Final = 0.1  # of 1/sqrt(fan_in), all matrices: torch draws 0.58, GPT-2's 0.02 is 0.55 at a width of 768
+TINY_MATRICES: Final = 2

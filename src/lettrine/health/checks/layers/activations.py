@@ -13,6 +13,7 @@ from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.layers.recurrent import saturated_gates
 from lettrine.health.checks.layers.restrained import peaked_attention
 from lettrine.health.checks.layers.summed import DIVIDE, summed
+from lettrine.health.checks.layers.tiny import tiny_weights
 from lettrine.health.checks.reading import (
     Mask,
     bias_beside,
@@ -248,10 +249,14 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
     Measured: The size of the outputs of layers of one kind, from the first to the last; where the features of nodes are added up
         over their neighbours, how many these are.
     Formula: ratio = rms(outputs of the last layer) / rms(outputs of the first layer), at the first step and as the median
-        after the first {LATE_FROM:.0%} of the run.
+        after the first {LATE_FROM:.0%} of the run. And, of all weight matrices at the first step, rms(weights) *
+        sqrt(fan_in) <= {TINY_WEIGHTS}, where the loss stays at guessing.
     """
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
+    if tiny := list(tiny_weights(trace)):
+        yield from tiny
+        return
     frozen = {info.name for info in trace.parameters if not info.trainable}
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
     names = [name for name in names if _scaling_weight(trace, name) not in frozen]
