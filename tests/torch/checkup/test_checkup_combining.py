@@ -59,6 +59,28 @@ def test_a_proof_takes_the_place_of_the_suspicion() -> None:
     assert [each.id for each in both.findings] == ["future-leak", "saturation"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "experiment"), [("weight-decay", "decay"), ("input-scale", "scales"), ("target-scale", "scales")]
+)
+def test_a_short_experiment_disproves_nothing_that_a_long_run_has_measured(kind: str, experiment: str) -> None:
+    both = combine(report((suspicion(kind),), ()), report((), (Outcome(experiment, "passed"),)))
+    assert [each.severity for each in both.findings] == ["warning"]
+
+
+def test_a_decay_that_takes_thousands_of_steps_is_not_disproved_by_forty() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=1e-3)
+    given: dict[str, Any] = {"only": ["data"], "progress": False, "minutes": 9}
+    plain = health.checkup(model, pairs(12), cross_entropy, optimizer, **given)
+    late = replace(suspicion("weight-decay", "critical"), steps=(0, 5996))
+    (found,) = health.checkup(
+        model, pairs(12), cross_entropy, optimizer, watched=replace(plain, findings=(late,)), **given
+    ).findings
+    assert found.severity == "critical"
+    assert found.remedy.startswith("remedy So soon it makes little difference: with no weight decay, tried for 40 steps")
+    assert found.remedy.endswith("It was seen after 5,996 steps.")
+
+
 def test_what_no_experiment_settles_stands() -> None:
     both = combine(report((suspicion("spike"),), ()), report((), (Outcome("causality", "passed"),)))
     assert [each.severity for each in both.findings] == ["warning"]

@@ -18,6 +18,8 @@ from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
 CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
 """Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
+SLOW: Final = ("weight-decay",)
+"""Faults that act over thousands of steps: a trial may be too short for them, and tells nothing against them."""
 UNTRIED: Final = "not run: the time was up; give minutes=…"
 
 
@@ -113,6 +115,9 @@ def _told(finding: Finding, trials: dict[str, Trial]) -> Finding:
         late = f"In {best.steps} steps from the start it did not come, so no remedy could be tried on it"
         return replace(finding, remedy=f"{finding.remedy} {late} (loss {best.start:.3g} → {best.without:.3g}).")
     tried = "; ".join(f"{name}, {trial.said}" for name, trial in trials.items())
+    if finding.id in SLOW and finding.steps[1] > best.steps:
+        late = f"So soon it makes little difference: with {tried}. It was seen after {finding.steps[1]:,} steps"
+        return replace(finding, remedy=f"{finding.remedy} {late}.")
     if finding.id in CERTAIN:
         milder = "info" if finding.severity == "warning" else finding.severity
         return replace(finding, severity=milder, remedy=f"{finding.remedy} So far it makes little difference: with {tried}.")
