@@ -33,9 +33,9 @@ CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding
 PROVES: Final[dict[str, tuple[str, ...]]] = {
     **EXPLAINS,
     "learning-rate-too-low": (*RATE["up"], "no-learning"),
-    "learning-rate-too-high": (*RATE["down"], "spike", "no-learning", "dead-units"),
+    "learning-rate-too-high": (*RATE["down"], "spike", "no-learning", "dead-units", "non-finite"),
 }
-"""What a cause explains that was proved by a trial of its remedy."""
+"""What a cause explains that was proved by a trial of its remedy; what is not finite, if a lower rate is advised for it."""
 
 TRIAL: Final = "tried for "  # first words of a reported trial
 
@@ -85,6 +85,8 @@ def combine(watched: Report, tried: Report) -> Report:
 
 def _proved_cause(symptom: Finding, proofs: list[Finding]) -> int | None:
     """The place of the finding that explains a symptom of the watch, and was proved by a trial of its remedy."""
+    if symptom.id == "non-finite" and "learning rate" not in symptom.remedy:
+        return None  # a root of 0, or an operation that no rate mends
     proofs_of = (place for place, each in enumerate(proofs) if TRIAL in each.message and symptom.id in PROVES.get(each.id, ()))
     return next(proofs_of, None)
 

@@ -30,7 +30,10 @@ def experiment_rows(report: Report) -> list[ExperimentRow]:
         return []
     known = dict(each.partition("=")[::2] for each in report.trace.facts.notes.get("experiments", "").split("|"))
     rows = []
-    for outcome in report.outcomes:
+    last = {outcome.check: place for place, outcome in enumerate(report.outcomes)}
+    for place, outcome in enumerate(report.outcomes):
+        if last[outcome.check] != place:
+            continue  # a check of a watch that has the name of an experiment
         each = seen.get(outcome.check)
         if each is not None:
             title, said = each.words["title"], each.words["said"]

@@ -14,10 +14,13 @@ from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.errors import HealthError  # noqa: E402
+from lettrine.health.checks.reading import rounded  # noqa: E402
 from lettrine.health.combining import combine, suggesting  # noqa: E402
 from lettrine.health.evidence import EXPERIMENT  # noqa: E402
 from lettrine.health.findings import Finding, Outcome, Report  # noqa: E402
+from lettrine.report.experiments import experiment_rows  # noqa: E402
 from lettrine.torch import checkup as room  # noqa: E402
+from lettrine.torch.checkup.attempts import usual_norm  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
 
@@ -65,6 +68,18 @@ def test_a_proof_takes_the_place_of_the_suspicion() -> None:
 def test_a_short_experiment_disproves_nothing_that_a_long_run_has_measured(kind: str, experiment: str) -> None:
     both = combine(report((suspicion(kind),), ()), report((), (Outcome(experiment, "passed"),)))
     assert [each.severity for each in both.findings] == ["warning"]
+
+
+def test_a_check_with_the_name_of_an_experiment_is_no_experiment() -> None:
+    model = mlp()
+    plain = health.checkup(model, pairs(), cross_entropy, adam(model), only=["data"], progress=False)
+    watched = replace(plain, outcomes=(Outcome("shared-norm", "passed"), Outcome("data", "not run", "no batches")))
+    both = health.checkup(
+        model, pairs(), cross_entropy, adam(model), only=["data", "shared-norm"], progress=False, watched=watched
+    )
+    rows = [(each.id, each.status, each.said) for each in experiment_rows(both)]
+    assert [row[:2] for row in rows] == [("data", "passed"), ("shared-norm", "not applicable")]
+    assert "6 of 6 batches differ" in rows[0][2]
 
 
 def test_a_decay_that_takes_thousands_of_steps_is_not_disproved_by_forty() -> None:
@@ -242,6 +257,33 @@ def test_a_cause_that_a_trial_proved_takes_over_its_symptoms() -> None:
         assert [each.id for each in both.findings] == (found or ["learning-rate-too-low", "update-too-small", "leak"])
         assert (both.findings[0].severity == "critical") is (found is not None)
         assert ("It may be update-too-small." in both.findings[0].explains) is (found is not None)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "kinds"),
+    [
+        ("Lower the learning rate about 10 times.", ["learning-rate-too-high"]),
+        ("Guard the root.", ["learning-rate-too-high", "non-finite"]),
+    ],
+)
+def test_a_rate_that_a_trial_proved_explains_values_that_it_broke(remedy: str, kinds: list[str]) -> None:
+    broken = replace(suspicion("non-finite", "critical"), remedy=remedy)
+    cause = replace(suspicion("learning-rate-too-high"), message="lr=0.07, tried for 40 steps")
+    assert [each.id for each in combine(report((broken,), ()), report((cause,), ())).findings] == kinds
+
+
+def test_the_norm_to_clip_at_leaves_out_the_one_that_broke_the_run() -> None:
+    with health.watch(model := nn.Linear(20, 5), optimizer := torch.optim.SGD(model.parameters(), lr=0.01), every=1) as watch:
+        for number, (x, y) in enumerate(pairs(6)):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x), y) * (1e6 if number == 5 else 1.0)
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
+    trace = watch.report().trace
+    norms = trace.step_stats["gradient_norm"]
+    assert norms[-1] > 1e4
+    assert usual_norm(replace(suspicion("non-finite"), steps=(6, 6)), trace) == rounded(float(sorted(norms[:-1])[2]))
 
 
 def test_clipping_in_the_right_order_is_tried() -> None:

@@ -14,7 +14,7 @@ import torch
 from lettrine.errors import LettrineError
 from lettrine.health.checks.reading import median, rounded, usable
 from lettrine.health.findings import Finding
-from lettrine.health.limits import CHECKUP_EPS
+from lettrine.health.limits import CHECKUP_EPS, GROWN
 from lettrine.health.trace import Trace
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.remedies import (
@@ -86,17 +86,20 @@ def _lower_or_clip(finding: Finding, task: Task) -> list[Attempt]:
     """Lower rates, and clipping. What is not finite for another reason, as a root of 0, is left alone."""
     if finding.id == "non-finite" and "learning rate" not in finding.remedy and "clip" not in finding.remedy:
         return []
-    norm = _usual_norm(finding, task.known.get(WATCHED))
+    norm = usual_norm(finding, task.known.get(WATCHED))
     lower, much_lower = (_times(factor) for factor in LOWER)
     clip = Attempt(f"the gradient's norm clipped at {norm:g}", lambda _: lambda task: clipped(task, norm))
     return [much_lower, clip, lower, *FALLS]
 
 
-def _usual_norm(finding: Finding, trace: Trace | None) -> float:
-    """The usual norm of the gradient before the trouble, as far as a watch saw it."""
+def usual_norm(finding: Finding, trace: Trace | None) -> float:
+    """The usual norm of the gradient before the trouble, as far as a watch saw it: without the one that broke the run."""
     if trace is None or "gradient_norm" not in trace.step_stats:
         return NORM
-    norm = median(trace.step_stats["gradient_norm"], usable(trace) & (trace.steps < max(1, finding.steps[0])))
+    norms = trace.step_stats["gradient_norm"][usable(trace) & (trace.steps < max(1, finding.steps[0]))]
+    norms = norms[np.isfinite(norms)]
+    grown = len(norms) > 1 and norms[-1] > GROWN * np.median(norms[:-1])
+    norm = median(norms[:-1] if grown else norms)
     return rounded(norm) if isfinite(norm) and norm > 0 else NORM
 
 
