@@ -229,6 +229,21 @@ def parametrised() -> nn.Module:
     return model
 
 
+class Product(nn.Module):
+    """A layer of its own kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight)
+
+
+def parametrised_own() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.utils.parametrizations.spectral_norm(Product()))
+
+
 def pruned() -> nn.Module:
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     prune.random_unstructured(model[0], "weight", 0.5)
@@ -280,6 +295,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Any]]] = {
     "recurrent": (Recurrent, lambda m: m(X)),
     "lazy": (lazy, lambda m: m(IMAGES)),
     "parametrised": (parametrised, lambda m: m(X)),
+    "own layer, parametrised": (parametrised_own, lambda m: m(X)),
     "pruned": (pruned, lambda m: m(X)),
     "no parameters inside": (lambda: nn.Sequential(nn.Identity(), nn.Linear(4, 2), nn.Sequential()), lambda m: m(X)),
     "a single layer": (lambda: nn.Linear(4, 2), lambda m: m(X)),

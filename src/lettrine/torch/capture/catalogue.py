@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import is_parametrized
 
 from lettrine.activations import ACTIVATIONS
 from lettrine.errors import HealthError
@@ -151,7 +152,9 @@ def role_of(module: nn.Module) -> str:
     own = list(module.parameters(recurse=False))
     if own and "norm" in kind_of(module).lower():
         return "norm"
-    weight = getattr(module, "weight", None)
+    # to read a weight that is computed (spectral norm) changes the training
+    made: Any = module.parametrizations if is_parametrized(module, "weight") else None
+    weight = getattr(module, "weight", None) if made is None else next(iter(made["weight"].parameters()), None)
     if isinstance(weight, Tensor) and weight.ndim >= 2 and not isinstance(weight, nn.UninitializedParameter):
         return "linear"
     return "other"

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall, ModuleCall
@@ -113,8 +114,8 @@ def _modules(calls: Iterable[ModuleCall], asked: Tensor) -> Iterator[tuple[str, 
 def _reaches_ahead(module: nn.Conv1d, output: Any, length: int) -> bool:
     """Whether a convolution that keeps the length of its input has weights for later places."""
     kernel = module.kernel_size[0]
-    if not isinstance(output, Tensor) or output.shape[-1] != length or kernel < 3:
-        return False
+    if not isinstance(output, Tensor) or output.shape[-1] != length or kernel < 3 or is_parametrized(module, "weight"):
+        return False  # to read a weight that is computed (spectral norm) changes the training
     return bool((module.weight.detach()[..., kernel // 2 + 1 :] != 0).any())
 
 

@@ -35,11 +35,13 @@ class Precision:
         """Take in one look: the layers between the first and the last in half precision, at their first call."""
         types: dict[str, torch.dtype] = {}
         for call in look.modules:
-            if isinstance(call.module, _PRODUCTS) and isinstance(call.output, Tensor) and call.name not in types:
-                if call.module.weight.dtype is not torch.float32:
+            # not module.weight: to read one that is computed (spectral norm) changes the training
+            weight = look.named.get(f"{call.name}.weight".lstrip("."))
+            if isinstance(call.module, _PRODUCTS) and isinstance(call.output, Tensor) and weight is not None:
+                if weight.dtype is not torch.float32:
                     return ()
-                types[call.name] = call.output.dtype
-                self._sizes[call.name] = call.module.weight.numel()
+                types.setdefault(call.name, call.output.dtype)
+                self._sizes[call.name] = weight.numel()
         names = list(types)
         half = [place for place, name in enumerate(names) if types[name] in _HALVES]
         if half:
