@@ -72,11 +72,11 @@ def test_a_new_start_leaves_a_ghost(player):
     def drawn():
         player.answer("temperature", {"value": 1.0})  # each answer offers the painter what there is
         time.sleep(0.1)
-        return '"ghosted":true' in player._board.news(0)[1].get("picture embedding", "")
+        values = player._board.news(0)[1]  # the pictures are painted one after another
+        return '"ghosted":true' in values.get("picture embedding", "") and "[3,3]" in values.get("picture loss", "")
 
     until(drawn)
     _, values = player._board.news(0)
-    assert "[3,3]" in values["picture loss"]
     assert "Kneser-Ney" in values["picture loss"]
     assert "--activation tanh" in values["facts"]
 
