@@ -217,6 +217,9 @@ def health(
     json: Json = False,
 ) -> None:
     """Say how healthy a run was while it trained. Exit code 1: something is critical; 4: too little was seen to judge."""
+    from lettrine.health.findings import report_path  # noqa: PLC0415
+
+    place = None if save is None else report_path(save)  # before the trials, not after them
     if try_:
         from lettrine.training.trials import try_remedies  # noqa: PLC0415
 
@@ -225,8 +228,8 @@ def health(
         from lettrine.training.diagnosis import load_health  # noqa: PLC0415
 
         report = load_health(run)
-    if save is not None:
-        report.save(save)
+    if place is not None:
+        report.save(place)
     if json:
         out_json({"run": run, **report.to_dict()})
     else:

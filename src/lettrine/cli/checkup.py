@@ -36,11 +36,13 @@ def checkup(
 ) -> None:
     """Examine a PyTorch training by experiments and say what is wrong with it. Exit code 1: something is critical."""
     from lettrine import health  # noqa: PLC0415 - start-up pays only for what it uses
+    from lettrine.health.findings import report_path  # noqa: PLC0415
 
+    place = None if save is None else report_path(save)  # before the experiments, not after them
     chosen = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     report = health.checkup(task=task, minutes=minutes, only=chosen, autocast=_dtype(autocast), progress=not json)
-    if save is not None:
-        report.save(save)
+    if place is not None:
+        report.save(place)
     if json:
         out_json({"task": task, **report.to_dict(), "experiments": experiments_of(report)})
     else:

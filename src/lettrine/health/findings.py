@@ -81,6 +81,23 @@ class Outcome:
     reason: str = ""
 
 
+ENDINGS: Final = (".html", ".htm", ".json", ".sarif", ".txt")
+"""Of files that a report is written to."""
+
+
+def report_path(path: str | Path) -> Path:
+    """The path, if a report can be written to a file of this name. Ask before long work.
+
+    Raises HealthError for another ending, StorageError if there is no such folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise HealthError(f"report got the name {path.name!r}; expected one that ends in .html, .json, .sarif or .txt")
+    if not path.parent.is_dir():
+        raise StorageError(f"report could not be written to {path}: No such file or directory; choose another place")
+    return path
+
+
 @checked
 @dataclass(frozen=True)
 class Report:
@@ -180,7 +197,7 @@ class Report:
 
         Raises HealthError for another ending, StorageError if the disk refuses, MissingExtraError if charts cannot be drawn.
         """
-        path = Path(path)
+        path = report_path(path)
         match path.suffix.lower():
             case ".html" | ".htm":
                 text = str(self._drawn("report_html"))
@@ -188,10 +205,8 @@ class Report:
                 text = self.to_json() + "\n"
             case ".sarif":
                 text = self.to_sarif()
-            case ".txt":
-                text = str(self) + "\n"
             case _:
-                raise HealthError(f"report got the name {path.name!r}; expected one that ends in .html, .json, .sarif or .txt")
+                text = str(self) + "\n"
         temporary = path.with_name(path.name + ".partial")  # so that the file is whole or not there
         try:
             temporary.write_text(text, encoding="utf-8")

@@ -245,6 +245,16 @@ def test_the_command_line(task_file: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "expected bfloat16 or float16" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "said"), [("r.pdf", "one that ends in .html"), ("nowhere/r.html", "choose another place")])
+def test_a_place_for_the_report_is_asked_for_before_the_work(
+    name: str, said: str, task_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(task_file.parent)
+    monkeypatch.setattr(health, "checkup", None)  # no experiment is made
+    assert main(["checkup", f"{task_file.name}:make", "--save", name]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_runs_under_autocast() -> None:
     KINDS.clear()
     model = mlp()
