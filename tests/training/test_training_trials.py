@@ -55,6 +55,29 @@ def test_a_rate_that_is_still_too_high_when_lowered(
         assert report.findings[0].remedy.startswith(remedy)
 
 
+def test_a_rate_far_too_low_is_raised_by_what_the_steps_lack(
+    tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 1e-8 of the weights, where 1e-3 is usual: five or thirty times the rate would change nothing either."""
+    run = keep(tmp_path, few_words, learning_rate=1e-6, prior="none", optimiser=lettrine.Optimiser("sgd"), schedule="constant")
+    small = replace(finding("update-too-small"), value=1e-8)
+    health = replace(trials.load_health(run), findings=(small,))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    _, (tried,) = try_remedies(run, steps=60)
+    assert tried.change == "rate 1e-06 → 0.1"
+    assert tried.helps
+
+
+def test_a_run_that_broke_is_tried_at_a_lower_rate(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = keep(tmp_path, few_words, learning_rate=4.0, optimiser=lettrine.Optimiser("sgd"), schedule="constant")
+    health = replace(trials.load_health(run), findings=(finding("non-finite"),))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    monkeypatch.setattr(trials, "_held_out", lambda _w, _s, settings: float("inf") if settings.learning_rate > 1 else 2.0)
+    report, (tried,) = try_remedies(run, steps=60)
+    assert tried.said == "rate 4 → 0.8 tried: not finite → 2.000"
+    assert report.findings[0].remedy == f"Do something. In 60 steps, {tried.said}."
+
+
 def test_a_weight_decay_far_too_strong(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes 60 % of the weights at each step: without it, more is learned."""
     run = keep(tmp_path, few_words, learning_rate=0.01, prior="none", optimiser=lettrine.Optimiser("adamw", weight_decay=60.0))

@@ -15,7 +15,7 @@ from typing import Final
 from lettrine.arguments import checked
 from lettrine.errors import DivergedError
 from lettrine.health.findings import Finding, Report
-from lettrine.health.limits import TRIAL_ERRORS
+from lettrine.health.limits import TRIAL_ERRORS, UPDATE_AIM
 from lettrine.text.words import WordList
 from lettrine.training.api import train
 from lettrine.training.diagnosis import load_health
@@ -26,7 +26,7 @@ from lettrine.training.shape import Shape
 STEPS: Final = 400
 SEEDS: Final = (1, 2, 3)
 RATES: Final = (5.0, 30.0)  # times lower, or higher; the second only if the first does not help
-LOWER: Final = ("update-too-large", "divergence", "spike", "oscillation")
+LOWER: Final = ("non-finite", "update-too-large", "divergence", "spike", "oscillation")
 HIGHER: Final = ("update-too-small", "slow-learning", "no-learning")
 DECAY: Final = ("weight-decay",)
 SCHEDULE: Final = ("schedule-to-zero",)
@@ -104,7 +104,9 @@ def can_be_tried(finding: Finding) -> bool:
 def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settings]]:
     """The finding's remedy, as settings; further ones for when it does not help."""
     rate = settings.learning_rate or nan
-    for factor in RATES if finding.id in (*LOWER, *HIGHER) else ():
+    asked = UPDATE_AIM / finding.value if finding.id == "update-too-small" and finding.value > 0 else 0.0
+    factors = (float(f"{asked:.1g}"), *RATES) if asked > RATES[-1] else RATES  # far too small: as much as the steps lack
+    for factor in factors if finding.id in (*LOWER, *HIGHER) else ():
         other = rate / factor if finding.id in LOWER else rate * factor
         yield f"rate {rate:.3g} → {other:.3g}", replace(settings, learning_rate=other)
     if finding.id in (*LOWER, *SCHEDULE) and settings.schedule != FALLING:
