@@ -54,6 +54,16 @@ def median(values: Floats, mask: Mask | None = None) -> float:
     return float(np.median(chosen)) if len(chosen) else nan
 
 
+def usual_std(info: ParameterInfo) -> float:
+    """1/sqrt(fan_in), the std of a weight that keeps the size of what it is given."""
+    return float(1 / np.sqrt(np.prod(info.shape[1:])))
+
+
+def usual_stds(infos: Sequence[ParameterInfo], most: int = 4) -> str:
+    """The first few matrices, each with that std, to be drawn at random."""
+    return "; ".join(f"{info.name} with std {number(usual_std(info))}" for info in infos[:most])
+
+
 def matrices(trace: Trace, *, embeddings: bool = False) -> list[ParameterInfo]:
     """Trained weights with a fan-in, recorded, from the input on; embedding tables only if asked for."""
     tables = {info.name for info in trace.modules if info.role == "embedding"}

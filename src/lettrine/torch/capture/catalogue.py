@@ -12,7 +12,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrize import is_parametrized
 
 from lettrine.activations import ACTIVATIONS
 from lettrine.errors import HealthError
@@ -153,7 +152,7 @@ def role_of(module: nn.Module) -> str:
     if own and "norm" in kind_of(module).lower():
         return "norm"
     # to read a weight that is computed (spectral norm) changes the training
-    made: Any = module.parametrizations if is_parametrized(module, "weight") else None
+    made: Any = module.parametrizations if parametrize.is_parametrized(module, "weight") else None
     weight = getattr(module, "weight", None) if made is None else next(iter(made["weight"].parameters()), None)
     if isinstance(weight, Tensor) and weight.ndim >= 2 and not isinstance(weight, nn.UninitializedParameter):
         return "linear"

@@ -24,16 +24,20 @@ def many_processes() -> bool:
 
 def fsdp(module: nn.Module, name: str) -> bool:
     """Whether the class of a module is from `torch.distributed.fsdp`. If nobody uses that module, it is not imported."""
-    kind = getattr(sys.modules.get("torch.distributed.fsdp"), name, None)
-    return isinstance(kind, type) and isinstance(module, kind)
+    return isinstance(module, _kinds(name))
+
+
+def _kinds(*names: str) -> tuple[type, ...]:
+    """Those of these classes of `torch.distributed.fsdp` that there are."""
+    found = (getattr(sys.modules.get("torch.distributed.fsdp"), name, None) for name in names)
+    return tuple(each for each in found if isinstance(each, type))
 
 
 def gathers(model: nn.Module) -> bool:
     """Whether FSDP gathers whole parameters for each call. Those are not in `model.parameters()`."""
     if "torch.distributed.fsdp" not in sys.modules:
         return False  # asked for at every sampled step
-    found = [getattr(sys.modules["torch.distributed.fsdp"], name, None) for name in ("FSDPModule", "FullyShardedDataParallel")]
-    kinds = tuple(each for each in found if isinstance(each, type))
+    kinds = _kinds("FSDPModule", "FullyShardedDataParallel")  # once: there may be many modules
     return any(isinstance(each, kinds) for each in model.modules())
 
 

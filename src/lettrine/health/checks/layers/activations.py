@@ -31,6 +31,7 @@ from lettrine.health.checks.reading import (
     start,
     update_ratios,
     usable,
+    usual_std,
     weight_of,
 )
 from lettrine.health.checks.registry import Skip, check
@@ -99,7 +100,7 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     if not at_start:
         calmer = f"Add weight decay or a normalisation before {listed(names)}."
         return f"{slower[0].upper()}{slower[1:]}, or {calmer[0].lower()}{calmer[1:]}" if (slower := _slower(trace, 3)) else calmer
-    known = {info.name: info for info in trace.modules}
+    known, weights = {info.name: info for info in trace.modules}, {info.name: info for info in trace.parameters}
     parts = []
     for name in names[:4]:
         weight = feeding_weight(trace, name)
@@ -110,7 +111,7 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
             bias = bias_beside(weight)
             zero = f" and start {bias} at 0" if bias in trace.parameter_stats else ""
             parts.append(
-                f"draw {weight} anew around 0 with std {number(_usual_std(trace, weight))} (1/sqrt(fan_in)){zero}: the "
+                f"draw {weight} anew around 0 with std {number(usual_std(weights[weight]))} (1/sqrt(fan_in)){zero}: the "
                 f"outputs of {feeder} lie around {number(shift)}"
             )
         elif weight and spread > limits.REMEDY_SHRINK:
@@ -123,12 +124,6 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         return "Shrink the weights before these activations until their inputs have a standard deviation near 1."
     more = f" (and likewise for {len(names) - 4} more)" if len(names) > 4 else ""
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
-
-
-def _usual_std(trace: Trace, weight: str) -> float:
-    """1/sqrt(fan_in)."""
-    shape = next((info.shape for info in trace.parameters if info.name == weight), ())
-    return float(1 / np.sqrt(np.prod(shape[1:])))
 
 
 @check("dead-units", needs=("outputs",), symptom="harm")

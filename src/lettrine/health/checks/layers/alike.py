@@ -8,7 +8,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
-from lettrine.health.checks.reading import listed, matrices, number, share, span, usable
+from lettrine.health.checks.reading import listed, matrices, number, share, span, usable, usual_stds
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -91,6 +91,5 @@ def _one_number(trace: Trace) -> Iterator[Finding]:
 
 
 def _drawn_at_random(trace: Trace, names: Sequence[str]) -> str:
-    fans = {info.name: int(np.prod(info.shape[1:])) for info in trace.parameters if info.name in names}
-    stds = [f"{name} with std {number(1 / np.sqrt(fan))}" for name, fan in list(fans.items())[:4]]
-    return f"Initialise at random: {'; '.join(stds)} (1/sqrt(fan_in)); zeros are fine for biases only."
+    stds = usual_stds([info for info in trace.parameters if info.name in names])
+    return f"Initialise at random: {stds} (1/sqrt(fan_in)); zeros are fine for biases only."

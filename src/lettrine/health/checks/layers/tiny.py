@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence, fresh
-from lettrine.health.checks.reading import listed, matrices, number
+from lettrine.health.checks.reading import listed, matrices, number, usual_std, usual_stds
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -18,13 +16,12 @@ def tiny_weights(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace)
     if not course.bad or not len(trace.steps) or trace.steps[0] != 0 or not fresh(trace):
         return
-    usual = {info.name: float(1 / np.sqrt(np.prod(info.shape[1:]))) for info in matrices(trace)}
-    shares = {name: float(trace.parameter(name, "rms")[0]) / std for name, std in usual.items()}
+    weights = matrices(trace)
+    shares = {info.name: float(trace.parameter(info.name, "rms")[0]) / usual_std(info) for info in weights}
     largest = max(shares.values(), default=1.0)
     if len(shares) < limits.TINY_MATRICES or not 0 < min(shares.values()) <= largest <= limits.TINY_WEIGHTS:
         return
     names = list(shares)
-    stds = "; ".join(f"{name} with std {number(usual[name])}" for name in names[:4])
     yield Finding(
         id="activation-scale",
         severity="critical",
@@ -36,6 +33,6 @@ def tiny_weights(trace: Trace) -> Iterator[Finding]:
         f"{course.words}.",
         why="Each such layer makes outputs, and on the way back gradients, as many times smaller: the product of all of them is "
         "nothing.",
-        remedy=f"Leave torch's own initialisation, or draw {stds}{' and so on' if len(names) > 4 else ''} (gain/sqrt(fan_in)).",
+        remedy=f"Leave torch's own initialisation, or draw at random {usual_stds(weights)} (1/sqrt(fan_in)).",
         reference="Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks",
     )

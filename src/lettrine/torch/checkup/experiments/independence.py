@@ -215,16 +215,11 @@ def _rolled(tensor: Tensor, few: int) -> Tensor:
 
 def _one_sequence(task: Task, call: Call, place: Place) -> bool:
     """Whether a recurrent module is given rows without a batch (2 axes), and all batches are the same: the rows may be steps."""
-    if not isinstance(place.module, nn.RNNBase) or not all(_same(each, task.batches[0]) for each in task.batches[1:]):
+    if not isinstance(place.module, nn.RNNBase) or not task.again:
         return False
     with torch.no_grad():
         _, calls = record_calls(task.model, lambda: task.outputs(call))
     return any(each.ndim == 2 for one in calls if one.module is place.module for _, each in leaves(one.inputs))
-
-
-def _same(first: Any, second: Any) -> bool:
-    pairs = zip(leaves(first), leaves(second), strict=False)
-    return all(one is two or (one.shape == two.shape and torch.equal(one, two)) for (_, one), (_, two) in pairs)
 
 
 def _finding(mixing: Mixing) -> Finding:

@@ -41,9 +41,12 @@ class Scale:
 
     @property
     def far(self) -> bool:
-        """Whether scaling is worth a trial: large values, or inputs that hardly vary."""
-        if self.within:
-            return False
+        """Whether scaling is worth a trial."""
+        return self.unusual and not self.within
+
+    @property
+    def unusual(self) -> bool:
+        """Large values, or inputs that hardly vary."""
         small = self.path != "" and 0 < max(abs(self.mean), self.std) < 1 / CHECKUP_SCALE
         return max(abs(self.mean), self.std) > CHECKUP_SCALE or small
 
@@ -64,8 +67,8 @@ def scales(task: Task) -> Result:
     widest = max(sizes, key=lambda each: max(abs(each.mean), each.std))
     name = f"input {widest.path}" if widest.path else "targets"
     said = f"The widest are the {name}: mean {widest.mean:.3g}, std {widest.std:.3g}."
-    if any(each.within for each in sizes):
-        said += " The model standardises its inputs itself, or they come so."
+    if any(each.unusual and each.within for each in sizes):
+        said += " The model standardises its inputs itself."
     found = []
     far = [each for each in sizes if each.far]
     for each in far:

@@ -38,12 +38,11 @@ def margined(logits: Tensor | None, target: Tensor | None, calls: Iterable[Funct
         if node is None or node in seen:
             continue
         seen.add(node)
-        if operation(node) not in _TELLING and node not in changes:
-            waiting += [following for following, _ in node.next_functions]
-            continue
-        if not bool(((target >= 0) & (target < logits.shape[1])).all()):
+        given = changes[node].args if node in changes else ()
+        telling = bool(given) or operation(node) in _TELLING
+        if telling and not bool(((target >= 0) & (target < logits.shape[1])).all()):
             return False
-        if _told(node, right, target) or (node in changes and any(_only(each, right) for each in changes[node].args)):
+        if telling and (_told(node, right, target) or any(_only(each, right) for each in given)):
             return True
         waiting += [following for following, _ in node.next_functions]
     return False
