@@ -64,14 +64,16 @@ def combine(watched: Report, tried: Report) -> Report:
     tried_loud = len(loud)
     quiet = [finding for finding in tried.findings if finding.severity == "info"]
     for finding in watched.findings:
-        if finding.severity == "info":
-            quiet.append(finding)
-        elif proved & set(CONFIRMED_BY.get(finding.id, (finding.id,))):
+        if proved & set(CONFIRMED_BY.get(finding.id, (finding.id,))):
             continue
-        elif _spoken_against(finding, status):
-            names = " and ".join(name for name in SETTLED_BY[finding.id] if status.get(name) == "passed")
-            text = f"{finding.message} Suspected, and not confirmed by experiment ({names})."
+        if _spoken_against(finding, status):
+            names = [name for name in SETTLED_BY[finding.id] if status.get(name) == "passed"]
+            told = [seen.words["said"] for name in names for seen in tried.trace.seen(EXPERIMENT + name)]
+            figures = " ".join(["", *(said for said in told if TRIAL in said)])
+            text = f"{finding.message} Suspected, and not confirmed by experiment ({' and '.join(names)}).{figures}"
             quiet.append(replace(finding, severity="info", message=text))
+        elif finding.severity == "info":
+            quiet.append(finding)
         elif (place := _proved_cause(finding, loud[:tried_loud])) is not None:
             loud[place] = _explaining(loud[place], finding)
         else:

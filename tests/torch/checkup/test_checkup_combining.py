@@ -55,6 +55,27 @@ def test_a_suspicion_is_withdrawn_only_by_experiments_that_ran(status: dict[str,
     assert len(both.outcomes) == 1 + len(status)
 
 
+@pytest.mark.parametrize("severity", ["warning", "info"])
+def test_a_freeze_that_does_no_harm_is_told_with_the_figures_of_its_trial(severity: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 64), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 5))
+    model[0].requires_grad_(requires_grad=False)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    tried = health.checkup(model, pairs(24, 32), cross_entropy, optimizer, only=["frozen"], progress=False)
+    both = combine(report((suspicion("frozen-random", severity),), ()), tried)
+    (remark,) = both.findings
+    assert remark.severity == "info"
+    said = tried.trace.evidence[0].words["said"]
+    assert "Unfrozen, tried for" in said
+    assert remark.message.endswith(f"Suspected, and not confirmed by experiment (frozen). {said}")
+
+
+def test_a_proof_takes_the_place_of_a_remark_too() -> None:
+    watched = report((suspicion("frozen-random", "info"),), ())
+    both = combine(watched, report((suspicion("frozen-random"),), (Outcome("frozen", "found"),)))
+    assert [each.severity for each in both.findings] == ["warning"]
+
+
 def test_a_proof_takes_the_place_of_the_suspicion() -> None:
     watched = report((suspicion("leak"), suspicion("saturation")), ())
     proof = replace(suspicion("future-leak", "critical"), message="Proved.")

@@ -18,7 +18,6 @@ from lettrine.health.findings import Report  # noqa: E402
 from lettrine.health.limits import CHECKUP_CRAWL  # noqa: E402
 from lettrine.torch.checkup.experiment import finding  # noqa: E402
 from lettrine.torch.checkup.experiments.answer import copies  # noqa: E402
-from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
 from lettrine.torch.checkup.experiments.one_batch import still_falls  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
 from lettrine.torch.checkup.experiments.targets import tied  # noqa: E402
@@ -396,14 +395,36 @@ class TestTrials:
 
         assert clean(tried("frozen", Patched(), pairs(12, 32)))
 
-    def test_what_was_trained_may_be_frozen(self) -> None:
+    def test_a_frozen_network_that_only_makes_targets_is_meant(self) -> None:
+        class Distilled(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.target, self.net = nn.Linear(20, 8), nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 8))
+                self.target.requires_grad_(requires_grad=False)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.net(x) - self.target(x)
+
+        batches = [(x, torch.zeros(len(x), 8)) for x, _ in pairs(12, 32)]
+        report = tried("frozen", Distilled(), batches, nn.MSELoss())  # unfrozen, it would become what is easy to learn
+        assert not report.findings
+        assert "No gradient ties them" in report.outcomes[0].reason
+
+    def test_frozen_layers_drawn_from_a_normal_distribution(self) -> None:
         torch.manual_seed(0)
-        fresh = nn.Linear(20, 30).weight.detach()
-        assert is_fresh(fresh)
-        assert not is_fresh(torch.randn(30, 20) / 20**0.5)
-        assert not is_fresh(fresh + 0.01 * torch.randn(30, 20))
-        assert not is_fresh(1.3 * fresh)
-        assert not is_fresh(torch.eye(20))
+        body = nn.Sequential(nn.Linear(20, 200), nn.LayerNorm(200), nn.ReLU(), nn.Linear(200, 100), nn.ReLU(), nn.Linear(100, 3))
+        for each in body[::3]:
+            nn.init.kaiming_normal_(each.weight)
+        nn.init.kaiming_normal_(body[5].weight)
+        body.requires_grad_(requires_grad=False)
+        model = nn.Sequential(body, nn.ReLU(), nn.Linear(3, 5))
+        optimizer = torch.optim.Adam(model[2].parameters(), lr=0.03)
+        found = the(tried("frozen", model, pairs(12, 32), optimizer=optimizer), "frozen-random")
+        assert found.where == ("0.0.weight", "0.3.weight", "0.5.weight")  # two of them too small to be sure of alone
+        assert "(normal with std 0.3" in found.message
+        with torch.no_grad():
+            body[1].weight += 0.1 * torch.randn(200)  # a norm that has learned: so may have the rest
+        assert clean(tried("frozen", model, pairs(12, 32), optimizer=optimizer))
 
     def test_rates(self) -> None:
         def at(rate: float) -> Report:

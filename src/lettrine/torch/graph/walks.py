@@ -77,12 +77,12 @@ def _plain(value: Any) -> bool:
     return own and hasattr(value, "__dict__") and callable(value) and not isinstance(value, nn.Module | type | FunctionType)
 
 
-def fresh_random(weight: Tensor) -> str:
+def fresh_random(weight: Tensor, large: int = _LARGE) -> str:
     """The random distribution of a matrix that is not trained yet; "" if there is none.
 
     Its values must match what one of the usual initialisers draws for its shape. Uniform draws end sharply at a bound that
     follows from the shape; trained weights exceed it. Normal draws have no bound: only large matrices, and embeddings with std
-    1, are recognised, by std and kurtosis.
+    1, are recognised, by std and kurtosis. large: values from which a matrix is large.
     """
     values = weight.detach().reshape(-1)[:_READ].double()
     count = values.numel()
@@ -97,7 +97,7 @@ def fresh_random(weight: Tensor) -> str:
         if (1 - 10 / count) * bound <= peak <= (1 + 1e-6) * bound and abs(std * sqrt(3) / bound - 1) < 1.8 / sqrt(count):
             return f"uniform within ±{bound:.2g}"
     kurtosis = float((values - mean).pow(4).mean()) / std**4
-    usual = (1.0,) if count < _LARGE else (1.0, 0.02, sqrt(2 / fan_in), sqrt(2 / fan_out), sqrt(2 / (fan_in + fan_out)))
+    usual = (1.0,) if count < large else (1.0, 0.02, sqrt(2 / fan_in), sqrt(2 / fan_out), sqrt(2 / (fan_in + fan_out)))
     normal = count >= 5 * _LEAST and abs(kurtosis - 3) < _DEVIATIONS * sqrt(24 / count)
     if normal and any(abs(std / each - 1) < _DEVIATIONS / sqrt(2 * count) for each in usual) and _independent(weight):
         return f"normal with std {std:.2g}"

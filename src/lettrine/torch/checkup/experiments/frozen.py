@@ -1,17 +1,15 @@
 """Frozen parts that still have their random start values: would the network learn better if they were trained?
 
-A weight is fresh if it still has the distribution from which torch draws linear layers and convolutions: uniform within
-±1/sqrt(fan-in). Trained weights do not. A trial shows whether the freeze hurts.
+A weight is fresh if it still has a distribution from which weights of its shape are usually drawn. Trained weights do not. A
+trial shows whether the freeze hurts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import prod, sqrt
-from typing import Final
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lettrine.health.checks import Skip
@@ -20,10 +18,8 @@ from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, compare, steps_for
-
-LEAST: Final = 50  # least number of weights to recognise a distribution
-REACHES: Final = 0.96  # share of the bound that the largest of so many weights reaches
-KOLMOGOROV: Final = 1.63  # times 1/sqrt(n): the distance to a uniform distribution that one sample in 100 exceeds
+from lettrine.torch.checkup.values import leaves
+from lettrine.torch.graph.layers.frozen import never_trained
 
 
 @experiment("frozen", "Frozen parts", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
@@ -39,11 +35,14 @@ def frozen(task: Task) -> Result:
     kept = [(clean_name(name), each) for name, each in task.model.named_parameters() if not each.requires_grad]
     if not kept or task.optimizer is None or takes_closure(task.optimizer):
         raise Skip("not applicable", "nothing is frozen" if not kept else "no optimizer that parameters could be added to")
-    fresh = [name for name, each in kept if is_fresh(each) and not _patched(task.model, name, each)]
+    drawn = never_trained({clean_name(name): each for name, each in task.model.named_parameters()})
+    fresh = [name for name, each in kept if name in drawn and not _patched(task.model, name, each)]
     figures: dict[str, float] = {"frozen": len(kept), "fresh": len(fresh)}
     said = f"{len(kept)} parameters are frozen, {len(fresh)} of them with their random start values."
     if not fresh:
         return Result(said, figures=figures)
+    if not _on_the_way(task, [each for name, each in kept if name in fresh]):
+        raise Skip("not applicable", f"{said} No gradient ties them to what is trained")
     steps = steps_for(task, 2)
     if not steps:
         raise Skip("not run", f"{said} There was no time to try them unfrozen; give minutes=…")
@@ -58,13 +57,13 @@ def frozen(task: Task) -> Result:
         "frozen-random",
         "warning",
         tuple(fresh),
-        f"{fresh[0]} is frozen and still has its random start values. Unfrozen, {trial.said}.",
+        f"{fresh[0]} is frozen and still has its random start values ({drawn[fresh[0]]}). Unfrozen, {trial.said}.",
         "A layer that is never trained passes on a random mixture of its inputs.",
         "Load the trained weights before freezing, or leave these parts trainable: requires_grad_(True), before the optimizer "
         "is made.",
         value=trial.without,
         limit=trial.with_remedy,
-        source="torch.nn.Linear and Conv2d: weights are drawn from U(-1/sqrt(fan-in), 1/sqrt(fan-in))",
+        source="Yosinski et al. 2014, How transferable are features in deep neural networks?",
     )
     return Result(said, (found,), figures, where=tuple(fresh))
 
@@ -108,19 +107,34 @@ def _patched(model: nn.Module, name: str, weight: Tensor) -> bool:
     return any(rank < min(rows, columns) for rank in ranks & others)
 
 
-def is_fresh(weight: Tensor) -> bool:
-    """Whether a weight is uniform within ±1/sqrt(fan-in), by its largest value and by the Kolmogorov-Smirnov distance."""
-    if weight.ndim < 2 or weight.numel() < LEAST:
-        return False
-    bound = 1.0 / sqrt(prod(weight.shape[1:]))
-    values = weight.detach().double().flatten().sort().values / bound
-    if not REACHES <= float(values.abs().max()) <= 1.0 + 1e-6:
-        return False
-    count = len(values)
-    uniform = (values + 1.0) / 2.0
-    steps = torch.arange(1, count + 1, dtype=torch.float64, device=values.device) / count
-    distance = float(torch.maximum((steps - uniform).abs(), (uniform - steps + 1.0 / count).abs()).max())
-    return distance < KOLMOGOROV / sqrt(count)
+def _on_the_way(task: Task, fresh: list[nn.Parameter]) -> bool:
+    """Whether something trained stands before or after frozen parts. Nothing does where they only make targets, as the random
+    network does whose answers another one learns: unfrozen, they would make the task easier.
+    """
+    trained = [each for each in task.model.parameters() if each.requires_grad]
+    return _fed(task, fresh, trained) or _fed(task, trained, fresh)
+
+
+def _fed(task: Task, sources: list[nn.Parameter], takers: list[nn.Parameter]) -> bool:
+    """Whether a module that holds one of the takers holds or is given what depends on one of the sources."""
+    found = [False]
+    held, own = set(map(id, takers)), set(map(id, sources))
+
+    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        parts = {id(each) for each in module.parameters(recurse=False)}
+        if parts & held:
+            found[0] |= bool(parts & own) or any(each.requires_grad for _, each in leaves((args, kwargs)))
+
+    with task.boxed():
+        for each in task.model.parameters():
+            each.requires_grad_(id(each) in own)
+        handles = [each.register_forward_pre_hook(look, with_kwargs=True) for each in task.model.modules()]
+        try:
+            task.loss(task.batch())
+        finally:
+            for handle in handles:
+                handle.remove()
+    return found[0]
 
 
 @contextmanager

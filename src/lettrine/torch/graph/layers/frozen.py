@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import prod, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -36,24 +37,12 @@ class FrozenRandom:
         self._last = look.step
         if self._found is None and look.modules:
             self._first, self._found = look.step, {}
-            frozen, trained, loaded = {}, [], False
-            for name, parameter in look.named.items():
-                if parameter.requires_grad:
-                    trained.append(parameter)
-                elif not isinstance(parameter, nn.UninitializedParameter):
-                    if drawn := fresh_random(parameter):
-                        frozen[name] = parameter, drawn
-                    loaded |= parameter.ndim > 1 and not drawn
-            if loaded:
-                # A short training hardly changes the distribution of normal values. If other weights were trained before, these
-                # may be too.
-                frozen = {name: (each, drawn) for name, (each, drawn) in frozen.items() if not drawn.startswith("normal")}
-            if frozen and trained:
+            if frozen := never_trained(look.named):
                 self._all = sum(each.numel() for each in look.named.values() if each.ndim > 1)
                 on_the_way = _on_the_way(look)
-                for name, (parameter, drawn) in frozen.items():
-                    copied = any(each.shape == parameter.shape and torch.equal(each, parameter) for each in trained)
-                    if not copied and id(parameter) in on_the_way:
+                for name, drawn in frozen.items():
+                    parameter = look.named[name]
+                    if id(parameter) in on_the_way:
                         self._found[name] = weakref.ref(parameter), version(parameter), drawn
         return ()
 
@@ -75,6 +64,45 @@ class FrozenRandom:
                 {name: float(value) for name, value in figures.items()},
                 {"drawn": drawn},
             )
+
+
+def never_trained(named: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of frozen matrices that still have their random start values, and the distribution of each; none if nothing else is
+    trained. A copy of a trained one is not among them.
+
+    A short training hardly changes the distribution of normal values. So normal ones count only if nothing that is frozen was
+    trained before, as a vector of unequal values or a matrix of another distribution shows.
+    """
+    trained = [each for each in named.values() if each.requires_grad]
+    frozen = {
+        name: each
+        for name, each in named.items()
+        if not each.requires_grad and not isinstance(each, nn.UninitializedParameter) and not each.is_meta
+    }
+    matrices = {name: each for name, each in frozen.items() if each.ndim > 1}
+    drawn = {name: fresh_random(each) for name, each in matrices.items()}
+    if any(each.startswith("normal") for each in drawn.values()):
+        # What is too small to be sure of may be fresh as well, beside large ones that are.
+        drawn |= {name: fresh_random(each, large=0) for name, each in matrices.items() if not drawn[name]}
+        strange = any(not drawn[name] and not _constant(each) for name, each in matrices.items())
+        if strange or any(_learned(name, each, matrices) for name, each in frozen.items() if each.ndim < 2):
+            drawn = {name: each for name, each in drawn.items() if not each.startswith("normal")}
+    return {
+        name: each
+        for name, each in drawn.items()
+        if each and trained and not any(one.shape == frozen[name].shape and torch.equal(one, frozen[name]) for one in trained)
+    }
+
+
+def _constant(values: Tensor) -> bool:
+    return bool((values == values.flatten()[0]).all()) if values.numel() else True
+
+
+def _learned(name: str, vector: Tensor, matrices: Mapping[str, Tensor]) -> bool:
+    """Whether a vector has neither one value nor values that torch draws for a bias."""
+    weight = matrices.get(f"{name.rpartition('.')[0]}.weight".lstrip("."))
+    bound = 1.0 / sqrt(prod(weight.shape[1:])) if weight is not None else 0.0
+    return not _constant(vector) and float(vector.detach().abs().max()) > bound
 
 
 def _on_the_way(look: Look) -> set[int]:
