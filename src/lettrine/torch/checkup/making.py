@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -56,9 +57,10 @@ def make_task(
         raise HealthError(f"checkup got a step of type {type(step).__name__}; expected a function step(model, batch, optimizer)")
     if step is not None and optimizer is None:
         raise HealthError("checkup got a step and no optimizer; expected the one that the step uses: give it, or no step")
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.UninitializedParameter):
+    for name, each in (*model.named_parameters(), *model.named_buffers()):
+        if nn.parameter.is_lazy(each):
             raise HealthError(f"checkup got {name}, which has no shape yet; call the model once, then check it")
+    for name, parameter in model.named_parameters():
         if parameter.is_meta:
             raise HealthError(f"checkup got {name} on the meta device, which holds no values; expected a model with weights")
     with sandbox(model, loss_fn, optimizer, step, batches), torch.inference_mode(mode=False), torch.enable_grad():
@@ -139,9 +141,10 @@ def _called(task: Task) -> Task:
             f"checkup called the model with the inputs of the first batch, and it raised {inside}; expected it to take them. "
             "Mend the model, or give a loss_fn(model, batch) that calls it in another way"
         )
+    single = "" if pair else f"the first batch is a {type(task.batches[0]).__name__}, not a pair; "
     raise HealthError(
-        f"checkup could not compute a loss; {'; '.join(errors)}. Give pairs (inputs, targets) and a loss_fn(outputs, targets), "
-        f"or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
+        f"checkup could not compute a loss; {single}{'; '.join(errors)}. Give pairs (inputs, targets) and a "
+        f"loss_fn(outputs, targets), or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
     )
 
 
@@ -152,13 +155,32 @@ def _seconds(task: Task) -> float:
         task.model.train()
         for _ in range(PASSES):
             begun = task.now()
-            loss = task.loss(task.batch())
+            with _only_a_loss(task):
+                loss = task.loss(task.batch())
             if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
             elif next(task.model.parameters(), None) is None:
                 raise HealthError(f"checkup got a {kind_of(task.model)} without a parameter; expected a model to train")
             times.append(task.now() - begun)
     return min(times)
+
+
+@contextmanager
+def _only_a_loss(task: Task) -> Iterator[None]:
+    """Raises HealthError for a loss function that calls backward(): experiments do that themselves."""
+    called: list[Tensor] = []
+    wanted = [each for each in task.model.parameters() if each.requires_grad and each.is_leaf]
+    handles = [each.register_post_accumulate_grad_hook(called.append) for each in wanted]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    if called:
+        raise HealthError(
+            "checkup got a loss_fn that calls backward(); expected one that only computes the loss. Give a whole training step "
+            "as step(model, batch, optimizer), beside a loss_fn"
+        )
 
 
 def _inside(model: nn.Module, error: BaseException) -> bool:

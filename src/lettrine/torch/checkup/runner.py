@@ -21,6 +21,7 @@ from lettrine.torch.checkup.attempts import WATCHED
 from lettrine.torch.checkup.confirming import confirmed, triable
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
 from lettrine.torch.checkup.labels import LABELS, REFUSED
+from lettrine.torch.checkup.loading import place_of
 from lettrine.torch.checkup.sources import built_at, made_at
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
@@ -102,7 +103,8 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
     except Skip as skip:
         return [], Outcome(each.id, skip.status, skip.reason), []
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever breaks inside an experiment is shown as such
-        return [], Outcome(each.id, "failed", f"{type(error).__name__}: {error}"), []
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return [], Outcome(each.id, "failed", f"{said}{place_of(error)}"), []
     seconds = task.now() - begun
     return list(result.findings), Outcome(each.id, "found" if result.findings else "passed"), [_evidence(each, result, seconds)]
 

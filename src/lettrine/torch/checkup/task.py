@@ -123,7 +123,8 @@ class Task:
         if isinstance(loss, Tensor) and loss.numel() == 1:
             return loss.reshape(())
         found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"type {type(loss).__name__}"
-        raise HealthError(f"checkup got a loss of {found}; expected one number, such as the mean over the batch")
+        wanted = "a tensor of one number, such as the mean over the batch: the loss alone, without item()"
+        raise HealthError(f"checkup got a loss of {found}; expected {wanted}")
 
     def same_loss(self, number: int = 0, seed: int = SEED) -> float:
         """The loss of a batch without its graph, with given random numbers."""
