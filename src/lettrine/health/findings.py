@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError, StorageError
+from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.scalars import ROOT, columns, of_trace
 from lettrine.health.trace import Trace
 
@@ -147,8 +148,11 @@ class Report:
         return 1 if self.worst == "critical" else NOT_JUDGED if self.verdict == "not judged" else 0
 
     def to_dict(self, *, figures: bool = False) -> dict[str, Any]:
-        """Findings, outcomes and facts as plain values. figures: all figures of the trace too, by step, as "figures"."""
+        """Findings, outcomes and facts as plain values; of a check-up also what each experiment and trial measured, as
+        "experiments". figures: all figures of the trace too, by step, as "figures".
+        """
         steps = self.trace.steps
+        tried = [_experiment(each) for each in self.trace.evidence if each.kind.startswith(EXPERIMENT)]
         told = {"figures": [{"step": step, "key": key, "value": value} for step, key, value in self.scalars()]} if figures else {}
         return {
             "title": self.title,
@@ -161,6 +165,7 @@ class Report:
             "findings": [finding.to_dict() for finding in self.findings],
             "outcomes": [asdict(outcome) for outcome in self.outcomes],
             "facts": {key: _plain(value) for key, value in asdict(self.trace.facts).items()},
+            **({"experiments": tried} if tried else {}),
             **told,
         }
 
@@ -238,6 +243,15 @@ class Report:
         if form not in self._shown:
             self._shown[form] = getattr(importlib.import_module(_DRAWING), form)(self)
         return self._shown[form]
+
+
+def _experiment(seen: Evidence) -> dict[str, Any]:
+    """What an experiment, or a trial of a remedy, measured. Figures of a trial: "without" and "with" the remedy, and "error", the
+    standard error of their difference.
+    """
+    words = dict(seen.words)
+    told = {"id": seen.kind.removeprefix(EXPERIMENT), "title": words.pop("title", ""), "said": words.pop("said", "")}
+    return {**told, "where": list(seen.where), "figures": _plain(dict(seen.figures)), "words": words}
 
 
 def _plain(value: Any) -> Any:

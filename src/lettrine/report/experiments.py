@@ -8,13 +8,15 @@ from typing import Final
 from lettrine.health.evidence import EXPERIMENT
 from lettrine.health.findings import Report
 
-SIGNS: Final = {"passed": "✓", "found": "✗", "not applicable": "-", "not run": "…", "failed": "!"}
+SIGNS: Final = {"passed": "✓", "found": "✗", "tried": "·", "not applicable": "-", "not run": "…", "failed": "!"}
 HEADER: Final = ("experiment", "outcome", "what was measured", "seconds")
 
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One experiment. said: what it measured, or why it did not. seconds: NaN where it was not run."""
+    """One experiment, or the trial of a remedy ("tried"). said: what it measured, or why it did not. seconds: NaN where it
+    was not run.
+    """
 
     id: str
     title: str
@@ -40,6 +42,13 @@ def experiment_rows(report: Report) -> list[ExperimentRow]:
             rows.append(ExperimentRow(outcome.check, title, outcome.status, said, each.figure("seconds")))
         elif outcome.check in known:
             rows.append(ExperimentRow(outcome.check, known[outcome.check], outcome.status, outcome.reason, float("nan")))
+    trials = [each for each in report.trace.evidence if each.kind.startswith(f"{EXPERIMENT}remedy of ")]
+    rows += [
+        ExperimentRow(
+            each.kind.removeprefix(EXPERIMENT), each.words["title"], "tried", each.words["said"], each.figure("seconds")
+        )
+        for each in trials
+    ]
     return rows
 
 

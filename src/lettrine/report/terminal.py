@@ -121,7 +121,7 @@ def experiment_table(rows: Sequence[ExperimentRow]) -> Table:
     table.add_column("experiment", no_wrap=True)
     table.add_column("what was measured", overflow="fold")
     for row in rows:
-        ran = row.status in ("passed", "found")
+        ran = row.status in ("passed", "found", "tried")
         text = clean(row.said if ran else f"{row.status}: {row.said}")
         table.add_row(Text(f"{EXPERIMENT_SIGNS[row.status]} {clean(row.title)}"), Text(text, style="" if ran else "dim"))
     return table

@@ -348,6 +348,7 @@ class TestTrials:
         batches = [(x, 5000 * x[:, :1] + 20000) for x, _ in pairs(8)]
         found = the(tried("scales", model, batches, nn.MSELoss()), "target-scale")
         assert "(y - " in found.remedy
+        assert figure(tried("scales", model, batches, nn.MSELoss()), "scales", "error targets") > 0
 
     def test_large_targets_under_a_rate_that_standard_ones_stand(self) -> None:
         torch.manual_seed(1)

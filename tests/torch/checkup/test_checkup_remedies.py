@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from checkup_tasks import adam, mlp, pairs  # noqa: E402
-from test_checkup_learning import clean, the, tried  # noqa: E402
+from test_checkup_learning import clean, figure, the, tried  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
@@ -162,6 +163,15 @@ class TestRate:
         assert "with eps=1e-08, tried for" in found.message
         assert found.remedy.startswith("Set eps=1e-08;")
 
+    def test_a_huge_rate_that_makes_up_for_an_eps_is_not_advised(self) -> None:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 5))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1.0)
+        report = tried("learning-rate", model, pairs(24, 64), optimizer=optimizer)
+        found = the(report, "update-too-small")
+        assert figure(report, "learning-rate", "with") < figure(report, "learning-rate", "without")
+        assert found.remedy.startswith("Set eps=1e-08;")
+
 
 class TestConfirming:
     def test_an_eps_that_is_0_in_half_precision(self) -> None:
@@ -220,6 +230,16 @@ class TestRemedies:
         assert sorted(trained) == [(False, 1), (False, 2), (True, 1), (True, 1), (True, 2), (True, 2)]
         assert found["a"].gain == 0.0
         assert found["b"].gain > 0
+
+    def test_the_uncertainty_beside_a_run_that_broke_is_that_of_what_came_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ends = {(False, seed): math.inf for seed in (1, 2, 3)} | {(True, seed): float(seed) for seed in (1, 2, 3)}
+        monkeypatch.setattr(trials, "final_loss", lambda _, remedy, __, seed: (4.0, ends[remedy is not None, seed]))
+        model = mlp()
+        task = make_task(model, pairs(), cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1), minutes=1)
+        found = trials.contest(task, {"a": lambda t: rate_set(t, 0.1)}, 5)["a"]
+        assert found.helps
+        assert found.error == pytest.approx(1 / math.sqrt(3))  # std of 1, 2, 3 is 1
+        assert found.said == "tried for 5 steps: held-out loss not finite → 2 (± 0.6)"
 
     def test_nothing_is_tried_without_an_optimizer(self) -> None:
         model = Ending(None)

@@ -19,6 +19,7 @@ from lettrine import health  # noqa: E402
 from lettrine.cli.app import main  # noqa: E402
 from lettrine.errors import ArgumentError, HealthError  # noqa: E402
 from lettrine.health.limits import CHECKUP_CALLS  # noqa: E402
+from lettrine.report.experiments import experiment_rows  # noqa: E402
 from lettrine.torch.checkup.making import make_task  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
@@ -98,6 +99,35 @@ class TestScale:
         assert "1024 times too large" in found.message
         assert figure(report, "step", "norm lower") == pytest.approx(256 * CLIP / 1024, rel=1e-4)
         assert f"With clipping at {CLIP} after unscaling, tried for" in found.remedy
+        (trial,) = (each for each in report.to_dict()["experiments"] if each["id"] == "remedy of clip-before-unscale")
+        assert trial["figures"]["without"] > trial["figures"]["with"] + 3 * trial["figures"]["error"]
+        row = experiment_rows(report)[-1]
+        assert (row.status, row.said) == ("tried", trial["said"])
+        assert "· Remedy for clip-before-unscale" in str(report)
+
+    @pytest.mark.parametrize("unscale", [False, True])
+    def test_clipping_each_value(self, unscale: bool) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+        def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            optimizer.zero_grad()
+            scaler.scale(cross_entropy(model(batch[0]), batch[1])).backward()
+            if unscale:
+                scaler.unscale_(optimizer)
+            nn.utils.clip_grad_value_(model.parameters(), 0.5)
+            scaler.step(optimizer)
+            scaler.update()
+
+        report = tried(step)
+        if unscale:
+            assert report.outcomes[0].status == "passed"
+            return
+        found = the(report, "clip-before-unscale")
+        assert found.value == pytest.approx(0.5 / 1024)
+        assert "Each value of the gradients is clipped at 0.5 while" in found.message
+        assert found.remedy.startswith(
+            "Call scaler.unscale_(optimizer) before you clip each value at 0.5. With clipping at 0.5 after"
+        )
 
     def test_in_the_right_order(self) -> None:
         report = tried(scaled(unscale=True))
@@ -242,7 +272,7 @@ class TestGiven:
         def step(*_: Any) -> None:
             raise KeyError("lr")
 
-        assert tried(step).outcomes[0].reason == "KeyError: 'lr'"
+        assert tried(step).outcomes[0].reason.startswith("KeyError: 'lr' (test_checkup_step.py, line ")
 
     @pytest.mark.parametrize(
         "form",

@@ -37,6 +37,7 @@ from lettrine.torch.checkup.remedies import (
     redrawn,
     replayed,
     scaled,
+    values_clipped,
     warmed,
     without_decay,
 )
@@ -140,12 +141,13 @@ def _eps(_: Finding, __: Task) -> list[Attempt]:
 
 
 def _clip_later(finding: Finding, _: Task) -> list[Attempt]:
-    """Clip after unscaling. The finding knows both norms: the intended one, and the one that remained after unscaling."""
+    """Clip after unscaling. The finding knows both limits: the intended one, and what of it remained after unscaling."""
     meant, left = finding.limit, finding.value
     if not (isfinite(meant) and isfinite(left) and 0 < left < meant):
         return []
+    clip = values_clipped if "each value" in finding.remedy else clipped
     said = f"clipping at {meant:g} after unscaling"
-    return [Attempt(said, lambda _: lambda task: clipped(task, meant), lambda _: lambda task: clipped(task, left))]
+    return [Attempt(said, lambda _: lambda task: clip(task, meant), lambda _: lambda task: clip(task, left))]
 
 
 def _other_start(_: Finding, __: Task) -> list[Attempt]:

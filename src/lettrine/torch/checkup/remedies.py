@@ -111,6 +111,17 @@ def clipped(task: Task, norm: float) -> Iterator[None]:
 
 
 @contextmanager
+def values_clipped(task: Task, most: float) -> Iterator[None]:
+    """Clip each value of the gradient before each step."""
+
+    def before(optimizer: Optimizer, *_: Any) -> None:
+        torch.nn.utils.clip_grad_value_([each for group in optimizer.param_groups for each in group["params"]], most)
+
+    with _before_each_step(task, before):
+        yield
+
+
+@contextmanager
 def without_decay(task: Task) -> Iterator[None]:
     """Set weight decay to 0."""
     for group in _groups(task):

@@ -33,7 +33,8 @@ Remedy = Callable[[Task], AbstractContextManager[object]]
 @dataclass(frozen=True)
 class Trial:
     """The result of a trial. without, with_remedy: the final loss, mean over seeds. gain: the reduction of the loss by the
-    remedy. error: its standard error. start: the loss before. held_out: whether the loss was measured on held-out batches.
+    remedy. error: its standard error; if one loss is not finite, that of the loss with the remedy. start: the loss before.
+    held_out: whether the loss was measured on held-out batches.
 
     log_gain, log_error: the same for the logarithm of the loss, NaN if a loss is not above 0. Losses far above guessing differ
     between seeds by factors, not by amounts: then the logarithm shows a gain that the mean hides.
@@ -83,7 +84,7 @@ class Trial:
         """In a few words: "tried: 2.31 → 2.05"."""
         where = "held-out loss" if self.held_out else "loss"
         noise = f" (± {self.error:.1g})" if isfinite(self.error) and self.error > 0 else ""
-        return f"tried for {self.steps} steps: {where} {_short(self.without)} → {_short(self.with_remedy)}{noise}"
+        return f"tried for {self.steps} steps: {where} {short(self.without)} → {short(self.with_remedy)}{noise}"
 
 
 def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None) -> Trial:
@@ -112,6 +113,8 @@ def contest(
         tried = [final_loss(task, remedy, steps, seed) for seed in seeds]
         ends = [(without, after) for (_, without), (_, after) in zip(plain, tried, strict=True)]
         gain, error = _mean_and_error([without - after for without, after in ends])
+        if not isfinite(gain):  # what is known is only how far the seeds differ with the remedy
+            error = _mean_and_error([after for _, after in ends])[1]
         logs = [log(without / after) if 0 < min(without, after) <= max(without, after) < inf else nan for without, after in ends]
         start, without, after = (
             sum(values) / len(plain)
@@ -167,5 +170,6 @@ def _nothing(_: Task) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _short(loss: float) -> str:
+def short(loss: float) -> str:
+    """A loss as text."""
     return f"{loss:.3g}" if isfinite(loss) else "not finite"

@@ -88,8 +88,8 @@ def learning_rate(task: Task) -> Result:
     if not helping:
         return Result(said, figures=figures)
     # a rate a thousand times higher makes up for a large eps, and is not what is wrong
-    best = EPS if EPS in helping else min(helping, key=lambda name: helping[name].with_remedy)
-    figures |= {"without": helping[best].without, "with": helping[best].with_remedy, "error": helping[best].error}
+    best = EPS if EPS in trials and trials[EPS].helps else min(helping, key=lambda name: helping[name].with_remedy)
+    figures |= {"without": trials[best].without, "with": trials[best].with_remedy, "error": trials[best].error}
     found = _of_eps(task, trials) if best == EPS else _finding(present, test, best, trials, too_high=too_high)
     if died and own is not None:
         found = _of_dead(found, own, best, course(task, remedies[best](TRIAL_STEPS)))

@@ -76,16 +76,20 @@ def scales(task: Task) -> Result:
         if not steps:
             raise Skip("not run", f"{said} There was no time to try scaling; give minutes=…")
         trial = compare(task, _scaled(each), steps)
-        figures |= {f"without {each.path}": trial.without, f"with {each.path}": trial.with_remedy}
+        figures |= _figures(each.path or "targets", trial)
         said += f" Standardised, {trial.said}."
         if trial.helps:
             found.append(_finding(each, trial))
     if not found and len(far) > 1 and (steps := steps_for(task, 2, 0.5)):
         trial = compare(task, lambda task: _all_scaled(task, far), steps)
-        figures |= {"without all": trial.without, "with all": trial.with_remedy}
+        figures |= _figures("all", trial)
         said += f" All of them standardised, {trial.said}."
         found += [_finding(each, trial, together=True) for each in far if trial.helps]
     return Result(said, tuple(found), figures)
+
+
+def _figures(name: str, trial: Trial) -> dict[str, float]:
+    return {f"without {name}": trial.without, f"with {name}": trial.with_remedy, f"error {name}": trial.error}
 
 
 def _input_scales(task: Task) -> Iterator[Scale]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import sqrt
+from math import isfinite, nan, sqrt
 from typing import Any, Final
 
 import torch
@@ -27,6 +27,9 @@ from lettrine.torch.checkup.task import SEED, Task, takes_closure
 from lettrine.torch.checkup.unused import Unused, dense
 
 LOWER: Final = 2.0**-8  # times the scale of a GradScaler, for the second look
+ALIKE: Final = 1e-4  # of the largest value: values as near as that are equal
+CLIPPED: Final = 0.1  # of the values that are not 0: with fewer at the largest one, values were not clipped
+LEAST: Final = 20  # values to tell that
 CALLS_AGAIN: Final = 3  # how often the calls are repeated, at most: cleared, repeated as they are, and at another scale
 STEP_SOURCE: Final = "torch.optim: taking an optimization step"
 
@@ -171,7 +174,16 @@ def _rescaled(task: Task, plain: Heard) -> dict[str, float]:
     norms = _norm(plain.steps[0]), _norm(heard.steps[0]) if heard.steps else 0.0
     if not all(0 < each < float("inf") for each in norms) or heard.calls != plain.calls:
         return {}
-    return {"scale": scale, "norm": norms[0], "norm lower": norms[1]}
+    return {"scale": scale, "norm": norms[0], "norm lower": norms[1], "largest": _clipped_value(plain.steps[0])}
+
+
+def _clipped_value(gradients: list[Tensor | None]) -> float:
+    """The value at which each value was clipped; NaN if few of them have the largest one."""
+    values = torch.cat([each.double().abs().flatten() for each in gradients if each is not None])
+    values = values[values > 0]
+    largest = values.max()
+    alike = (values > (1 - ALIKE) * largest).double().mean()
+    return float(largest) if len(values) >= LEAST and float(alike) > CLIPPED else nan
 
 
 def _changed(share: float) -> str:
@@ -180,18 +192,22 @@ def _changed(share: float) -> str:
 
 def _of_scale(seen: dict[str, float]) -> Finding | None:
     """The finding, if the optimiser's gradients depend on the scale."""
-    norm, lower, scale = seen["norm"], seen["norm lower"], seen["scale"]
+    norm, lower, scale, largest = seen["norm"], seen["norm lower"], seen["scale"], seen["largest"]
     if lower > CHECKUP_RESCALED * norm:
+        each = isfinite(largest)
+        left = largest if each else norm
+        meant = float(f"{left * scale:.3g}")
         return finding(
             "clip-before-unscale",
             "warning",
             (),
-            f"The gradients are clipped at {norm * scale:.3g} while they are still {scale:g} times too large: the optimiser gets "
-            f"a norm of {norm:.3g}, and at a scale {1 / LOWER:g} times lower one of {lower:.3g}.",
+            f"{'Each value of the gradients is' if each else 'The gradients are'} clipped at {meant:g} while they are still "
+            f"{scale:g} times too large: the optimiser gets a norm of {norm:.3g}, "
+            f"and at a scale {1 / LOWER:g} times lower one of {lower:.3g}.",
             "Clipping then acts at every step and makes all gradients too small by the factor of the scale.",
-            f"Call scaler.unscale_(optimizer) before you clip at {norm * scale:.3g}.",
-            value=norm,
-            limit=float(f"{norm * scale:.3g}"),
+            f"Call scaler.unscale_(optimizer) before you clip {'each value ' if each else ''}at {meant:g}.",
+            value=left,
+            limit=meant,
             source="torch.amp: working with unscaled gradients",
         )
     if norm > CHECKUP_RESCALED * lower:

@@ -22,7 +22,7 @@ from lettrine.health.limits import CHECKUP_CHANCE, CHECKUP_FELL, CHECKUP_SHUFFLE
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.ties import chance, chances, cut_off
-from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, SEEDS, compare
+from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, SEEDS, compare, short
 from lettrine.torch.checkup.values import floats
 
 STEPS: Final = 60
@@ -57,9 +57,8 @@ def targets(task: Task) -> Result:
         "neighbours": near,
     }
     where = "held-out batches" if trial.held_out else "the batches trained on"
-    said = (
-        f"After {STEPS} steps on true pairs the loss on {where} is {trial.without:.3g}, on shuffled ones {trial.with_remedy:.3g}."
-    )
+    said = f"After {STEPS} steps on true pairs the loss on {where} is {short(trial.without)}, "
+    said += f"on shuffled ones {short(trial.with_remedy)}."
     reference = task.known.get("reference_of_several", nan)
     constant = min(trial.start, reference) if isfinite(reference) else trial.start
     noise = max(TRIAL_ERRORS * trial.error, (1 - CHECKUP_FELL) * abs(trial.without))
@@ -86,7 +85,7 @@ def targets(task: Task) -> Result:
         f"The inputs tell nothing about the targets: {said} {shown}",
         "The network only memorises its examples, and that is worth nothing on other data.",
         "Look where inputs and targets are sorted, shuffled or joined: one of them is in another order. Targets that are noise "
-        "look the same.",
+        f"look the same, and so does a relation too fine for {rows:,} examples.",
         value=trial.without,
         limit=trial.with_remedy,
         source="Zhang et al. 2017, Understanding deep learning requires rethinking generalization",
