@@ -28,6 +28,7 @@ def healthy() -> Callable[..., Report]:
         try:
             return health.assert_healthy(*args, **options)
         except (AssertionError, LettrineError) as error:
-            pytest.fail(str(error), pytrace=False)
+            said = str(error)
+        pytest.fail(said, pytrace=False)  # here, so that pytest shows it once and not as one error during another
 
     return check

@@ -20,7 +20,10 @@ from lettrine.health.evidence import EXPERIMENT  # noqa: E402
 from lettrine.health.findings import Finding, Outcome, Report  # noqa: E402
 from lettrine.report.experiments import experiment_rows  # noqa: E402
 from lettrine.torch import checkup as room  # noqa: E402
+from lettrine.torch.checkup import confirming  # noqa: E402
 from lettrine.torch.checkup.attempts import usual_norm  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
+from lettrine.torch.checkup.trials import MORE_SEEDS, SEEDS, Trial  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
 
@@ -101,6 +104,28 @@ def test_a_check_with_the_name_of_an_experiment_is_no_experiment() -> None:
     rows = [(each.id, each.status, each.said) for each in experiment_rows(both)]
     assert [row[:2] for row in rows] == [("data", "passed"), ("shared-norm", "not applicable")]
     assert "6 of 6 batches differ" in rows[0][2]
+
+
+@pytest.mark.parametrize(
+    ("with_more", "said"), [(5.0, "seeds differ too much to say"), (1.0, "(± 1). Also tried, without help:")]
+)
+def test_a_gain_within_its_noise_is_tried_with_more_seeds(with_more: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def contest(_: Any, made: dict[str, Any], steps: int, seeds: Any = SEEDS, **__: Any) -> dict[str, Trial]:
+        asked.append((len(made), seeds))
+        error = with_more if seeds == MORE_SEEDS else 5.0
+        return {name: Trial(20.0, 18.0, 8.0 + place, 10.0 - place, error, steps, True) for place, name in enumerate(made)}
+
+    monkeypatch.setattr(confirming, "contest", contest)
+    model = mlp()
+    task = make_task(model, pairs(), cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1), minutes=5)
+    (found,), (seen,) = confirming.confirmed([suspicion("update-too-large")], task)
+    assert asked[1:] == [(1, MORE_SEEDS)]
+    assert asked[0][0] > 1
+    assert said in found.remedy
+    assert "do not help" not in found.remedy
+    assert seen.figure("error") == with_more
 
 
 def test_a_decay_that_takes_thousands_of_steps_is_not_disproved_by_forty() -> None:

@@ -14,7 +14,7 @@ from lettrine.health.limits import CHECKUP_FELL, TRIAL_STEPS
 from lettrine.torch.checkup.attempts import LATE, TRIED, Attempt, attempts_for
 from lettrine.torch.checkup.symptoms import SYMPTOMS, shows
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
+from lettrine.torch.checkup.trials import MORE_SEEDS, SHARE, Remedy, Trial, contest, steps_for
 
 CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
 """Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
@@ -55,8 +55,12 @@ def _tried(finding: Finding, task: Task) -> tuple[Finding, tuple[Evidence, ...]]
     begun = task.now()
     made = {each.said: each.make(steps) for each in attempts}
     instead = attempts[0].instead
+    before = instead(steps) if instead else None
     with task.boxed():
-        trials = contest(task, made, steps, instead=instead(steps) if instead else None)
+        trials = contest(task, made, steps, instead=before)
+        name, best = _best(trials)
+        if best.unsure and task.steps_in(SHARE / (2 * len(MORE_SEEDS)), steps) == steps:
+            trials |= contest(task, {name: made[name]}, steps, MORE_SEEDS, instead=before)
     told = _withdrawn(finding, trials, made, steps, task) or _told(finding, trials)
     if left_out := ", ".join(each.said for each in possible[len(attempts) :]):
         told = replace(told, remedy=f"{told.remedy} Not tried for lack of time: {left_out}.")
@@ -121,5 +125,8 @@ def _told(finding: Finding, trials: dict[str, Trial]) -> Finding:
     if finding.id in CERTAIN:
         milder = "info" if finding.severity == "warning" else finding.severity
         return replace(finding, severity=milder, remedy=f"{finding.remedy} So far it makes little difference: with {tried}.")
+    if best.unsure:
+        doubt = f"The usual remedies were tried, and seeds differ too much to say that one helps: with {said}, {best.said}"
+        return replace(finding, remedy=f"{finding.remedy} {doubt}.")
     usual = "the usual remedies were tried and do not help" if len(trials) > 1 else "the usual remedy was tried and does not help"
     return replace(finding, remedy=f"Look for the cause first: {usual} ({tried}).")

@@ -95,8 +95,10 @@ def _module(home: str) -> Any:
         except HealthError as error:
             if not isinstance(error.__cause__, ImportError):
                 raise
+            meant = f" such as {quote(f'{home}.py')}" if Path(f"{home}.py").is_file() else ""
             raise HealthError(
-                f"task got the module {quote(home)}, which cannot be imported ({error.__cause__}); expected a file or a module"
+                f"task got the module {quote(home)}, which cannot be imported ({error.__cause__}); expected a file{meant}, or a "
+                "module"
             ) from error.__cause__
     path = Path(home)
     if not path.is_file():
