@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from lettrine.report.kinds import Kind, kinds
+from lettrine.report.kinds import Kind, few, kinds
 
 
 def found(names: list[str], cls: str = "Linear") -> dict[str, int]:
@@ -59,3 +59,21 @@ def test_experts_of_all_layers_are_one_kind() -> None:
     names = [f"layers.{i}.experts.{k}.w1" for i, k in product(range(5), range(8))]
     assert found(names) == {"layers.*.experts.*.w1": 40}
     assert kinds(dict.fromkeys(names, "Linear"))[0].blocks == tuple(range(40))
+
+
+def grouped(names: list[str], others: tuple[str, ...] = ()) -> list[list[str]]:
+    """Names by what they share; `others` are of another class."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, key in few({name: "Conv2d" if name in others else "Linear" for name in names}).items():
+        groups.setdefault(key, []).append(name)
+    return list(groups.values())
+
+
+def test_layers_of_one_kind_where_few_blocks_repeat() -> None:
+    blocks = [f"blocks.{i}.{part}" for i in range(2) for part in ("attn", "mlp.0", "mlp.2")]
+    pairs = [[f"blocks.{i}.{part}" for i in range(2)] for part in ("attn", "mlp.0", "mlp.2")]
+    assert grouped(["embed", *blocks, "head"]) == [["embed"], *pairs, ["head"]]
+    assert grouped(["0", "2", "4"]) == [["0", "2", "4"]], "a plain stack"
+    assert grouped(["net.0.0", "net.0.2", "net.1"]) == [["net.0.0", "net.0.2"], ["net.1"]], "a stack in a stack"
+    assert grouped(["conv1", "conv2", "fc1", "fc2"], ("conv1", "conv2")) == [["conv1", "conv2"], ["fc1", "fc2"]]
+    assert grouped(["features.0", "features.3", "features.6"], ("features.3",)) == [["features.0", "features.6"], ["features.3"]]

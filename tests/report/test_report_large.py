@@ -21,8 +21,10 @@ from lettrine.health.findings import Report
 from lettrine.health.limits import UPDATE_LARGE
 from lettrine.health.trace import OUTPUT_STATS, Histogram, ModuleInfo
 from lettrine.report import curves, heat, html, layers
+from lettrine.report.beside import REPLAYED
 from lettrine.report.columns import AROUND, LINE, WIDE, card_height, in_two_columns
 from lettrine.report.draw import finish
+from lettrine.report.figure import frames_of
 from lettrine.report.kinds import kinds
 from lettrine.report.lines import Line, depth_lines
 from lettrine.report.picking import pick_by_kind
@@ -243,6 +245,35 @@ def test_legends_and_what_is_under_the_pointer_have_whole_names() -> None:
     assert name in drawn
     told = rows(profile([Row(name, 1.0, 2.0)], ["step 0", "step 9"], "axis", log=True), "hint")
     assert [row["hint"] for row in told] == [f"{name}, step 0: 1.00", f"{name}, step 9: 2.00"], "under the pointer"
+
+
+def test_lines_join_layers_of_one_kind_where_few_blocks_repeat() -> None:
+    chart = layers.gradient_data(deep_trace(2), beside=REPLAYED)
+    told = [(row["label"], row["kind"]) for row in frames_of(chart)["rows"]]
+    pairs = [(f"net.layers.{b}.{part}", kind) for kind, part in ((1, "up"), (2, "down")) for b in range(2)]
+    assert told == [("embed", 0), *pairs, ("head", 3)]
+    drawn = [layer["encoding"] for layer in chart["layer"] if layer["mark"]["type"] == "line"]
+    assert [each["detail"]["field"] for each in drawn] == ["kind", "kind"]
+    kinds_of = {(row["layer"], row["kind"]) for row in rows(chart, "layer", "kind")}
+    assert kinds_of == set(told)
+
+
+def test_names_too_long_for_the_side_stand_whole_above_their_rows() -> None:
+    long = "bert.encoder.layer.0.attention.output.dense"
+    chart = profile([Row(long, 1.0, 2.0, marked=True), Row("head", 1.0, 2.0)], ["step 0", "step 9"], "axis", log=True)
+    assert {row["layer"]: row["ink"] for row in rows(chart, "ink")} == {long: LIGHT["critical"], "head": LIGHT["ink"]}
+    assert [layer["encoding"]["text"]["field"] for layer in chart["layer"] if layer["mark"]["type"] == "text"] == ["layer"] * 2
+    assert not rows(profile([Row("head", 1.0, 2.0)], ["step 9"], "axis", log=True), "ink"), "short ones are labels of the axis"
+
+
+@needs_chromium
+def test_the_slider_joins_layers_of_one_kind(tmp_path: Path) -> None:
+    path = html.write(tmp_path / "page.html", Report((), (), deep_trace(2), "Two blocks"))
+    with Page(tmp_path / "profile") as browser:
+        browser.open(path)
+        browser.evaluate("(s => { s.value = 1; s.oninput() })(document.querySelector('.walk input'))")
+        line = browser.evaluate("document.querySelector('#figure-gradient-data .walk-layer path').getAttribute('d')")
+        assert (line.count("M"), line.count("L")) == (4, 2)
 
 
 def test_the_page_of_a_thousand_modules_is_small_and_drawn_soon() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from itertools import pairwise
+from itertools import cycle, pairwise
 from math import log, sqrt
 
 import pytest
@@ -141,6 +141,8 @@ def test_a_sum_is_held_against_the_sum_or_nothing(drawn):
     [
         ("policy", lambda o, y, v: -(v[:, 0] * o.log_softmax(1)[ROWS, y]).mean()),
         ("contrastive", lambda o, _, __: functional.cross_entropy(o[:32] @ o[32:].T, torch.arange(32))),
+        ("contrastive", lambda o, _, __: functional.nll_loss((o[:32] @ o[32:].T).log_softmax(1), torch.arange(32))),
+        ("contrastive", lambda o, _, __: functional.cross_entropy(o[:32] @ o[32:].detach().T, torch.arange(32))),
         ("margin", lambda o, y, _: functional.cross_entropy(o - 0.5 * functional.one_hot(y, K), y)),
         ("margin", lambda o, y, _: functional.cross_entropy(9 * torch.where(functional.one_hot(y, K).bool(), o - 0.5, o), y)),
         ("margin", lambda o, y, _: functional.cross_entropy(o.index_put((ROWS, y), o[ROWS, y] - 0.5), y)),
@@ -155,6 +157,29 @@ def test_losses_without_a_reference(nature, loss, drawn):
     found = seen(trained(lambda o: loss(o, classes, values), inputs))
     assert found.words["nature"] == nature
     assert found.figure("reference") != found.figure("reference")
+
+
+PAIR = torch.arange(2)
+HEAD = nn.Parameter(torch.randn(2, 2, generator=torch.Generator().manual_seed(2)))
+TWO_OF_TWO = {
+    "layer": lambda o: functional.cross_entropy(o[:2], PAIR),
+    "log-softmax of a layer": lambda o: functional.nll_loss(o[:2].log_softmax(1), PAIR),
+    "layer without bias": lambda o: functional.cross_entropy(o[:2] @ HEAD.T, PAIR),
+}
+
+
+@pytest.mark.parametrize("form", TWO_OF_TWO)
+def test_two_examples_of_two_classes_are_not_contrasted(form, drawn):
+    assert seen(trained(TWO_OF_TWO[form], drawn[0], 2)).words["nature"] == ""
+
+
+def test_a_loss_is_contrastive_only_if_all_batches_are_so(drawn):
+    def squashed(sometimes):
+        targets = cycle([PAIR, torch.tensor([1, sometimes])])
+        return trained(lambda o: functional.cross_entropy(o[:2].tanh(), next(targets)), drawn[0], 2)
+
+    assert seen(squashed(1)).words["nature"] == ""
+    assert seen(squashed(0)).words["nature"] == "contrastive"
 
 
 def test_what_is_hidden_for_all_targets_is_no_margin(drawn):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,15 +28,25 @@ class Kind:
     blocks: tuple[int, ...]
 
 
+def few(named: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What layers of one kind share, for each name in {name: class}, where too few blocks repeat for a `Kind`.
+
+    Layers at the same place of two or three blocks are of one kind. A layer that is in no other block is of one kind with those
+    whose names differ from its own in numbers only: conv1 and conv2, 0 and 2 of a plain stack.
+    """
+    holders = holding(named)
+    strict = {name: (places(name, holders)[0], cls) for name, cls in named.items()}
+    counts = Counter(strict.values())
+    return {name: key if counts[key] > 1 else (re.sub(r"\d+", "*", name), key[1]) for name, key in strict.items()}
+
+
 def kinds(named: Mapping[str, str]) -> list[Kind]:
     """The kinds among modules or weights, {name: class} from the input on. A kind has REPEATS members or more.
 
     A number counts blocks if it has REPEATS values or more and is in the name of a module that holds others. So those of conv1
     and conv2, and of layers.0 and layers.1 in a plain stack, count none.
     """
-    holders = {
-        ".".join(parts[:end]) for parts in (name.removesuffix(ENDING).split(".") for name in named) for end in range(len(parts))
-    }
+    holders = holding(named)
     split = {name: places(name, holders) for name in named}
     values: dict[tuple[str, str, int], set[int]] = {}
     for name, (template, numbers) in split.items():
@@ -56,6 +67,12 @@ def kinds(named: Mapping[str, str]) -> list[Kind]:
 def module_kinds(trace: Trace) -> list[Kind]:
     """The kinds of a trace's modules; empty for a network without repeated blocks."""
     return kinds({module.name: module.kind for module in trace.modules})
+
+
+def holding(names: Iterable[str]) -> set[str]:
+    """The names of modules that hold others."""
+    parted = (name.removesuffix(ENDING).split(".") for name in names)
+    return {".".join(parts[:end]) for parts in parted for end in range(len(parts))}
 
 
 def places(name: str, holders: set[str]) -> tuple[str, tuple[int, ...]]:

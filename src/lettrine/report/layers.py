@@ -13,7 +13,7 @@ from lettrine.health.trace import Histogram, ModuleInfo, Trace
 from lettrine.report.beside import ALONE, Beside, walked
 from lettrine.report.densities import ROWS, Density, density_rows
 from lettrine.report.draw import nothing, step_names
-from lettrine.report.kinds import kinds, module_kinds
+from lettrine.report.kinds import few, kinds, module_kinds
 from lettrine.report.picking import Floats, ends, gradient_row, named, norm_row, output_row, parameter_row, pick_by_kind, weights
 from lettrine.report.profiles import PROFILE_ROWS, Row, profile
 from lettrine.report.strands import strands
@@ -209,7 +209,7 @@ def over_depth(
 ) -> Any:
     """One figure of modules or weights down the network: the first and the last finite one of each over the sampled steps.
 
-    `strands` where blocks repeat, else `profile`.
+    `strands` where blocks repeat, else `profile`, in which layers of one kind follow each other.
     """
     steps, classes = trace.steps, {module.name: module.kind for module in trace.modules}
     walk = walked(steps.tolist()) if beside.walk else []
@@ -227,8 +227,13 @@ def over_depth(
         return nothing("None of these figures was recorded.")
     kept_steps = steps[walk].tolist()
     span = (int(steps[min(first for first, _ in which)]), int(steps[max(last for _, last in which)]))
-    found_kinds = kinds({label: classes.get(label, "") for label in rows})
+    named_rows = {label: classes.get(label, "") for label in rows}
+    found_kinds = kinds(named_rows)
     if found_kinds:
         return strands(found_kinds, rows, step_names(span), axis, log=log, reference=reference, form=form, steps=kept_steps)
-    kept = spread(rows.values(), PROFILE_ROWS, [i for i, row in enumerate(rows.values()) if row.marked])
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for label, key in few(named_rows).items():
+        groups.setdefault(key, []).append(rows[label])
+    ordered = [replace(row, kind=i) for i, each in enumerate(groups.values()) for row in each]
+    kept = spread(ordered, PROFILE_ROWS, [i for i, row in enumerate(ordered) if row.marked])
     return profile(kept, step_names(span), axis, log=log, reference=reference, form=form, steps=kept_steps)

@@ -156,8 +156,9 @@ def update_note(trace: Trace, focus: Collection[str]) -> str:
 
 
 def curve_note(trace: Trace) -> str:
-    """How to read curves of kinds, where blocks repeat."""
-    return " A curve is one kind of layer, the star counts blocks; at the right the median." if module_kinds(trace) else ""
+    """How to read what is drawn of kinds."""
+    curves_of_kinds = " A curve is one kind of layer, the star counts blocks; at the right the median."
+    return curves_of_kinds if module_kinds(trace) else " A line joins layers of one kind."
 
 
 def densities(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:

@@ -12,12 +12,14 @@ import numpy as np
 
 from lettrine.report.beside import frames, places
 from lettrine.report.chart import Values, by, channel, plot
-from lettrine.report.draw import TIDY, dashed, finish, hint, nothing, step_colours
+from lettrine.report.draw import LETTERS, TIDY, dashed, finish, hint, ink, nothing, step_colours
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import clean, labels, number
 
 PROFILE_ROWS: Final = 40
+BESIDE: Final = 24  # letters of the longest name that stands beside its row
+ABOVE: Final = 38  # height of a row with its name above it
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Row:
     """One row of `profile`: its name, and two figures, such as those of the first and the last sampled step.
 
     before: the figure of the training before. walk: the figures at the steps of the slider. marked: a finding names it.
+    kind: a number that rows of one kind share; the lines join these.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Row:
     before: float = math.nan
     walk: Floats = field(default_factory=lambda: np.zeros(0))
     marked: bool = False
+    kind: int = 0
 
 
 def profile(
@@ -45,23 +49,26 @@ def profile(
     form: str = "",
     steps: Sequence[int] = (),
 ) -> Any:
-    """A figure of each layer, first (grey) and last (blue), joined by lines down the depth of the network.
+    """A figure of each layer, first (grey) and last (blue). Lines join layers of one kind down the depth of the network.
 
-    names: of the first and the last, or of the last alone. The axis has the last parts of long names, and what is told under the
-    pointer the whole names. reference: the value at which a line is drawn. steps: of `Row.walk`.
+    names: of the first and the last, or of the last alone. Names are at the left, or above the rows if one is too long for that.
+    reference: the value at which a line is drawn. steps: of `Row.walk`.
     """
-    order = labels([row.name for row in rows], 30)
+    above = max(len(clean(row.name)) for row in rows) > BESIDE
+    order = labels([row.name for row in rows], LETTERS if above else BESIDE)
     marks = Marks(log=log, form=form)
     values: Values = []
     for row, label in zip(rows, order, strict=True):
         for when, value in zip(names, (row.first, row.last)[-len(names) :], strict=True):
-            values += marks.of(label, value, when=when, hint=f"{clean(row.name)}, {when}: {marks.said(value)}")
-    ghosts = [mark for row, label in zip(rows, order, strict=True) for mark in marks.of(label, row.before)]
+            said = f"{clean(row.name)}, {when}: {marks.said(value)}"
+            values += marks.of(label, value, when=when, kind=row.kind, hint=said)
+    ghosts = [mark for row, label in zip(rows, order, strict=True) for mark in marks.of(label, row.before, kind=row.kind)]
     if not values:
         return nothing("None of these figures was recorded.")
     seen = [v["value"] for v in (*values, *ghosts)] + ([] if reference is None else [reference])
     x = log_axis("value:Q", seen, axis) if log else linear_axis("value:Q", seen, axis, form)
-    y = channel("layer:N", scale={"domain": order}, axis={"title": None, "labelColor": LIGHT["ink"], "labelLimit": 280})
+    words = {"labels": False, "ticks": False} if above else {"labelColor": LIGHT["ink"], "labelLimit": 280}
+    y = channel("layer:N", scale={"domain": order}, axis={"title": None, **words})
     layers = []
     if reference is not None:
         layers.append(plot([{"value": reference}]).mark("rule", color=LIGHT["rule"], strokeDash=[3, 3]).encode(**by(x="value:Q")))
@@ -73,8 +80,19 @@ def profile(
         drawn = [joined(base.mark("line", strokeWidth=1.25, opacity=0.55)), base.mark("circle", opacity=1, size=46)]
         drawn = [*(each.encode(**coloured) for each in drawn), hint(base)]
         layers += drawn if name != names[-1] else [each.called(f"now_{i}") for i, each in enumerate(drawn)]
+    if above:
+        layers += names_above(rows, order, y)
     walk = walk_down(rows, x["scale"]["domain"], marks)
-    return finish(layers, max(60, 24 * len(order)), frames("profile", steps, names[-1], rows=walk))
+    return finish(layers, max(60, (ABOVE if above else 24) * len(order)), frames("profile", steps, names[-1], rows=walk))
+
+
+def names_above(rows: Sequence[Row], order: Sequence[str], y: Any) -> list[Any]:
+    """The names of rows, each above its own. Lines and grid stop short of them."""
+    words: Values = [{"layer": label, "ink": ink(marked=row.marked)} for row, label in zip(rows, order, strict=True)]
+    base = plot(words).encode(y=y, x={"value": 0}, text=channel("layer:N"))
+    style = {"align": "left", "baseline": "bottom", "dy": -6}
+    coloured = base.mark("text", **style).encode(color=channel("ink:N", scale=None))
+    return [base.mark("text", **style, stroke=LIGHT["card"], strokeWidth=4), coloured]
 
 
 @dataclass(frozen=True)
@@ -88,15 +106,15 @@ class Marks:
         """A figure as text."""
         return format(value, self.form) if self.form else number(value)
 
-    def of(self, label: str, value: float, **more: str) -> Values:
+    def of(self, label: str, value: float, **more: str | int) -> Values:
         """The value that is drawn; None where the figure has no place on the axis."""
         shown = isfinite(value) and (value > 0 or not self.log)
         return [{"layer": label, "value": float(f"{value:.4g}"), **more}] if shown else []
 
 
 def joined(line: Any) -> Any:
-    """A line through its points in the order of the rows."""
-    return line.encode(order=channel("row:Q")).numbered("row")
+    """A line through the points of each kind in the order of the rows."""
+    return line.encode(order=channel("row:Q"), detail=channel("kind:N")).numbered("row")
 
 
 def walk_down(rows: Sequence[Row], ends: Sequence[float], marks: Marks) -> list[dict[str, Any]]:
@@ -105,6 +123,7 @@ def walk_down(rows: Sequence[Row], ends: Sequence[float], marks: Marks) -> list[
         {
             "y": round((i + 0.5) / len(rows), 4),
             "label": clean(row.name),
+            "kind": row.kind,
             "x": places(np.minimum(np.maximum(row.walk, ends[0]), ends[1]), ends, log=marks.log),
             "said": [marks.said(float(value)) for value in row.walk],
         }

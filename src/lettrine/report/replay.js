@@ -21,7 +21,8 @@ const replay = (() => {
     },
     profile: (layer, frames, at, width, height) => {
       const points = frames.rows.filter((row) => row.x[at] !== null).map((row) => [row.x[at] * width, row.y * height, row]);
-      layer.append(made("path", { d: "M" + points.map(([x, y]) => x + "," + y).join("L"), class: "walked line faint" }));
+      const joins = points.map(([x, y, row], i) => (i && points[i - 1][2].kind === row.kind ? "L" : "M") + x + "," + y);
+      layer.append(made("path", { d: joins.join(""), class: "walked line faint" }));
       for (const [x, y] of points) layer.append(made("circle", { cx: x, cy: y, r: 3.8, class: "walked dot" }));
       for (const [x, y, row] of points) {
         const tip = `${row.label}, step ${frames.steps[at].toLocaleString("en")}: ${row.said[at]}`;

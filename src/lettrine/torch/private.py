@@ -120,6 +120,14 @@ def traced() -> bool:
     return _tracing_state() is not None or bool(exporting())
 
 
+def replace_scripting(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Let `torch.jit.script` make modules by the wrapped function. Without it a model cannot be scripted in a sampled step."""
+    place = sys.modules.get("torch.jit._recursive")
+    make = getattr(place, "create_script_module", None)
+    if place is not None and callable(make):
+        setattr(place, "create_script_module", wrap(make))  # noqa: B010  a plain assignment is refused by mypy
+
+
 def saves_elsewhere() -> bool:
     """Whether unpacking a tensor that autograd saved would run the user's code (checkpointing); True if torch cannot say."""
     return _saving(False) is not None

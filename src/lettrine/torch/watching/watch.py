@@ -25,6 +25,7 @@ from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.capture.compiled import Visible, outside
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
+from lettrine.torch.capture.scripting import step_aside
 from lettrine.torch.fast.switch import tensors
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the import registers the readers of looks
 from lettrine.torch.graph.losses.scales import is_mean
@@ -106,6 +107,7 @@ class Watch:
         self.free = True
         if self not in LISTENING:
             LISTENING.add(self)
+            self._guard(step_aside)
             self._guard(self._record.note_trained)
             self._guard(self._record.join_ranks)
             self._guard(self._record.copies.listen)

@@ -32,7 +32,7 @@ from lettrine.torch.graph.losses.means import mean_of
 from lettrine.torch.graph.losses.references import TargetSums, error_of
 from lettrine.torch.graph.losses.scales import is_share
 from lettrine.torch.graph.losses.terms import Term
-from lettrine.torch.graph.rivals.opponents import bootstrapped, contrastive, foreign, sides
+from lettrine.torch.graph.rivals.opponents import bootstrapped, contrastive, foreign, product_of, sides
 
 CLASSES: Final = ("cross-entropy", "binary cross-entropy")
 VALUES: Final = ("squared error", "absolute error", "smooth absolute error", "huber")
@@ -53,6 +53,7 @@ class LossReader:
         self._parts_of_step = 0.0  # backward passes before an optimiser stepped, the most that were counted
         self._terms: list[Term] = []
         self._natures: list[str] = []
+        self._compared: list[bool] = []  # at each look: whether it may be contrastive
         # by step, of each kind of term at its place: a network that judges (a critic) is told true and false
         self._constants: dict[int, set[tuple[tuple[str, int], float]]] = {}
         self._mixed: set[tuple[str, int]] = set()  # terms whose targets differed within a batch once, or came one by one
@@ -190,7 +191,9 @@ class LossReader:
             self._sides.add(involved)
         if any(bootstrapped(look, each.target) for each in terms if each.target is not None):
             found.append("bootstrapped")
-        if any(contrastive(each.given, each.target) for each in terms if each.kind == "cross-entropy"):
+        compared = [each.given for each in terms if each.kind == "cross-entropy" and contrastive(each.given, each.target)]
+        self._compared.append(bool(compared))
+        if any(given is not None and product_of(given) is not None for given in compared):
             found.append("contrastive")
         if any(margined(each.given, each.target, look.calls) for each in terms if each.kind == "cross-entropy"):
             found.append("margin")
@@ -204,6 +207,8 @@ class LossReader:
             return "adversarial"
         if self._natures:
             return self._natures[0]
+        if self._compared and all(self._compared):
+            return "contrastive"
         if any(sums.moving() for sums in self._sums.values()):
             return "moving"
         unknown = [each.kind for each in self._terms if each.kind not in BOUNDED]

@@ -17,7 +17,8 @@ _BACK: Final = 12  # calls followed backwards from a target
 _MAKING: Final = frozenset("linear conv1d conv2d conv3d embedding batch_norm layer_norm multi_head_attention_forward".split())  # noqa: SIM905
 """Functions that only networks call: if one of them made a target, a network made it."""
 _PRODUCTS: Final = ("Mm", "Bmm")
-_SCALING: Final = frozenset("Mul Div T Transpose Add Sub MaskedFill View UnsafeView ToCopy Clone Permute Index".split())  # noqa: SIM905
+_MOVING: Final = frozenset("T Transpose View UnsafeView ToCopy Clone Permute Index Select Slice Squeeze Unsqueeze".split())  # noqa: SIM905
+_SCALING: Final = _MOVING | {"Mul", "Div", "Add", "Sub", "MaskedFill", "LogSoftmax"}
 
 
 def _parameters_below(node: Node | None) -> set[int]:
@@ -86,30 +87,35 @@ def bootstrapped(look: Look, target: Tensor | None) -> bool:
 
 
 def contrastive(logits: Tensor | None, target: Tensor | None) -> bool:
-    """Whether the loss tells examples apart: there are as many classes as examples, each is the target once, and the logits are
-    products of two outputs of the network.
+    """Whether the loss may tell examples apart: there are as many classes as examples, each is the target once, and the logits
+    come from no layer. In small batches that may be so by chance, unless `product_of` finds the product.
     """
     if logits is None or target is None or target.is_floating_point() or logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
         return False
     if len(torch.unique(target)) != len(target):
         return False
-    node = _below_scales(logits)
+    node = _below(logits.grad_fn, _SCALING)
     if node is None:
         return True  # the graph is not known; the targets alone decide
-    return operation(node) in _PRODUCTS or operation(node) not in (*_SCALING, "Addmm", "Convolution")
+    return product_of(logits) is not None or operation(node) not in (*_PRODUCTS, *_SCALING, "Addmm", "Convolution")
 
 
 def product_of(logits: Tensor) -> Node | None:
-    """The node of the matrix product that made the logits, apart from a scale and a mask."""
-    node = _below_scales(logits)
-    return node if node is not None and operation(node) in _PRODUCTS else None
+    """The node of the product of two outputs of the network that made the logits, apart from a scale and a mask; None for a layer
+    without a bias, where one of the two is a parameter.
+    """
+    node = _below(logits.grad_fn, _SCALING)
+    if node is None or operation(node) not in _PRODUCTS:
+        return None
+    factors = [_below(following, _MOVING) for following, _ in node.next_functions]
+    parameters = sum(factor is not None and hasattr(factor, "variable") for factor in factors)
+    return None if parameters == 1 else node
 
 
-def _below_scales(tensor: Tensor) -> Node | None:
-    """The first operation behind a tensor that does more than scale or move values; if there is none, the last one looked at."""
-    node = tensor.grad_fn
+def _below(node: Node | None, passed: frozenset[str]) -> Node | None:
+    """The first node, from this one on, whose operation is not among those `passed`; if there is none, the last one looked at."""
     for _ in range(_BACK):
-        if node is None or operation(node) not in _SCALING:
+        if node is None or operation(node) not in passed:
             return node
         node = next((following for following, _ in node.next_functions if following is not None), None)
     return node
