@@ -104,6 +104,7 @@ OSCILLATION_HALF: Final = -0.1  # and somewhere within the period, or less
 OSCILLATION_FULL: Final = 0.4  # and a whole period later, or more; clinic: healthy up to 0.25, sorted by class mostly above 0.43
 OSCILLATION_FALL: Final = 3.0  # times the standard deviation of the swing: what undoes itself does not get so far
 OSCILLATION_SHARE: Final = 0.01  # size of the swing relative to the loss
+OSCILLATION_HARM: Final = 0.1  # of the loss: a text read in its order swings by 3 to 5 %, and lower rates make it worse
 OSCILLATION_PASS: Final = 0.2  # of its period: how far it may be from a pass over shuffled data, which makes losses swing too
 OSCILLATION_FROM: Final = 0.4  # of the losses that are kept one by one: earlier swings may settle
 OSCILLATION_LATE: Final = 0.6  # of them: where a long first fall hides the swing, the losses after this place are judged alone,

@@ -32,7 +32,7 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
     slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
     yield Finding(
         id="oscillation",
-        severity="info" if _falls_on(trace, steps, size) else "warning",
+        severity="info" if size < limits.OSCILLATION_HARM * abs(mean) or _falls_on(trace, steps, size) else "warning",
         where=(),
         steps=(int(steps[0]), int(steps[-1])),
         value=size / abs(mean),
