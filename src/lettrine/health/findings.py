@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -239,9 +240,15 @@ class Report:
         return dict(self._drawn("report_figures"))
 
     def _drawn(self, form: str) -> Any:
-        """Draw it at the first call and keep it: a report does not change."""
+        """Draw it at the first call and keep it: a report does not change. Python's random numbers, which rich draws from, stay
+        those of the training that goes on.
+        """
         if form not in self._shown:
-            self._shown[form] = getattr(importlib.import_module(_DRAWING), form)(self)
+            state = random.getstate()
+            try:
+                self._shown[form] = getattr(importlib.import_module(_DRAWING), form)(self)
+            finally:
+                random.setstate(state)
         return self._shown[form]
 
 

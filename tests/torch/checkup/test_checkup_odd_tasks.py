@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,26 @@ def test_a_task_that_ends_the_program() -> None:
     assert [each.status for each in report.outcomes] == ["failed"]
     assert report.outcomes[0].reason.startswith("SystemExit: 0 (test_checkup_odd_tasks.py, line ")
     assert report.exit_code == 4  # not judged
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_neither_the_bar_nor_a_printed_report_draws_random_numbers(terminal: bool) -> None:
+    code = f"""
+import random, sys
+import torch
+from torch import nn
+from lettrine import health
+sys.stderr.isatty = lambda: {terminal}
+model, x = nn.Linear(3, 2), torch.randn(8, 3)
+state = random.getstate()
+report = health.checkup(model, [(x, x[:, :2])] * 4, nn.functional.mse_loss, only=["first-loss"])
+assert ("rich.console" in sys.modules) is {terminal}, "rich draws when it is imported"
+assert random.getstate() == state
+str(report)
+assert random.getstate() == state
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_error_of_several_lines_is_told_in_one() -> None:

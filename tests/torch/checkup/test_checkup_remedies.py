@@ -142,6 +142,22 @@ class TestInitialisation:
         report = tried("initialisation", model, pairs(12, 32), optimizer=optimizer)
         assert report.outcomes[0].reason == "the network has been trained already"
 
+    def test_a_last_layer_is_not_blamed_alone_where_all_are_too_large(self) -> None:
+        torch.manual_seed(0)
+        layers = [nn.Linear(20, 64), nn.Tanh(), *(each for _ in range(4) for each in (nn.Linear(64, 64), nn.Tanh()))]
+        model = nn.Sequential(*layers, nn.Linear(64, 5))
+        for each in model[::2]:
+            nn.init.normal_(each.weight, std=2.0)
+        mixing, classes = torch.randn(20, 20) / 20**0.5, torch.randn(20, 5)
+        inputs = torch.randn(24, 64, 20)
+        batches = [(x, (torch.tanh(2 * x @ mixing) @ classes + 0.3 * torch.randn(64, 5)).argmax(1)) for x in inputs]
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        found = the(tried("start", model, batches, optimizer=optimizer), "initial-loss")
+        assert found.id == "initial-loss"
+        assert found.remedy.startswith("Scale the weights of all layers before training: lettrine.init.calibrate")
+        assert "made 10 times smaller" in found.message
+        assert "keep the std of each layer's outputs at 1, tried for" in found.message
+
 
 class TestRate:
     def test_what_was_tried_and_did_not_help_is_said(self) -> None:

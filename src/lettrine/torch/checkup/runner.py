@@ -22,6 +22,7 @@ from lettrine.torch.checkup.confirming import confirmed, triable
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
 from lettrine.torch.checkup.labels import LABELS, REFUSED
 from lettrine.torch.checkup.loading import place_of
+from lettrine.torch.checkup.sandbox import random_restored
 from lettrine.torch.checkup.sources import built_at, made_at
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
@@ -63,7 +64,7 @@ def run(
     outcomes: list[Outcome] = []
     evidence: list[Evidence] = []
     suspected = [] if watched is None else list(watched.findings)
-    with _bar(progress) as tell:
+    with random_restored(), _bar(progress) as tell:  # the bar draws random numbers, too
         for done, name in enumerate(wanted):
             each = EXPERIMENTS[name]
             tell(done, len(wanted), each.title)

@@ -13,12 +13,13 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from lettrine.errors import LettrineError
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_DECAY, CHECKUP_START, CHECKUP_START_LOST, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_DECAY, CHECKUP_START, CHECKUP_START_LOST, CHECKUP_STUCK, TRIAL_STEPS
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import output_of
-from lettrine.torch.checkup.remedies import without_decay
+from lettrine.torch.checkup.remedies import calibrated, without_decay
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import LONGER, SEEDS, SHARE, Trial, compare, final_loss, steps_for
 
@@ -113,14 +114,25 @@ def start(task: Task) -> Result:
     later = final_loss(task, None, longer, SEEDS[0])[1] if longer > trial.steps else nan
     if later < reference:
         return Result(f"{said} As it is, it learns all the same: after {longer} steps the loss is {later:.3g}.", figures=figures)
+    how = f"With {name} made {1 / SMALLER:g} times smaller at the start, {trial.said}."
+    remedy = f"After building the model: with torch.no_grad(): model.{name}.weight.mul_({SMALLER:g})."
+    # Hardly better than guessing: more than the last layer is wrong.
+    whole = _calibrated(task) if trial.with_remedy > CHECKUP_STUCK * reference else None
+    if whole is not None and whole.helps and whole.with_remedy < trial.with_remedy:
+        figures |= {"without": whole.without, "with": whole.with_remedy, "error": whole.error}
+        how += f" With weights that keep the std of each layer's outputs at 1, {whole.said}."
+        said += f" With weights that keep the std of each layer's outputs at 1, {whole.said}."
+        remedy = (
+            "Scale the weights of all layers before training: lettrine.init.calibrate(model, batch, loss_fn), or draw them with "
+        )
+        remedy += "std 1/sqrt(fan_in)."
     found = finding(
         "initial-loss",
         "warning",
         (name,),
-        f"The loss starts at {first:.3g}; the best constant answer has {reference:.3g}. With {name} made "
-        f"{1 / SMALLER:g} times smaller at the start, {trial.said}.",
+        f"The loss starts at {first:.3g}; the best constant answer has {reference:.3g}. {how}",
         "The first steps are spent on undoing the initialisation.",
-        f"After building the model: with torch.no_grad(): model.{name}.weight.mul_({SMALLER:g}).",
+        remedy,
         value=first,
         limit=CHECKUP_START * reference,
         source="Karpathy 2022, makemore part 3: fixing the initial loss",
@@ -131,6 +143,16 @@ def start(task: Task) -> Result:
 def _tried(task: Task, remedy: Any) -> Trial | None:
     steps = steps_for(task, 2)
     return compare(task, remedy, steps) if steps else None
+
+
+def _calibrated(task: Task) -> Trial | None:
+    """A trial of weights that keep the spread; None where they cannot be had, or time is short."""
+    if task.whole or (task.optimizer is not None and task.optimizer.state):
+        return None
+    try:
+        return _tried(task, calibrated)
+    except LettrineError:
+        return None
 
 
 def _pull(task: Task) -> float:
