@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from lettrine.integrations.watching import Watching
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of what small trainings lack
 STEPS = 16  # of an epoch
 
@@ -79,6 +81,30 @@ def test_accelerate(parts: int, precision: str) -> None:
     assert hooks_on(model) == 0
 
 
+def steps_told(watching: Any, model: nn.Module, begun: int) -> list[int]:
+    """The steps in the report of a training of two more steps."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    watching.begin(model, optimiser, {"step": begun})
+    for _ in range(2):
+        loss = nn.functional.cross_entropy(model(torch.randn(4, 3)), torch.tensor([0, 1, 0, 1]))
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        watching.watch.loss(loss)
+    watching.end()
+    return watching.report.trace.loss.step.tolist()  # type: ignore[no-any-return]
+
+
+def test_a_training_that_goes_on_is_judged_whole() -> None:
+    watching, model = Watching(show=False), nn.Linear(3, 2)
+    assert steps_told(watching, model, 0) == [0, 1]
+    assert steps_told(watching, model, 2) == [0, 1, 2, 3]
+    assert steps_told(watching, nn.Linear(3, 2), 4) == [4, 5], "another network"
+    assert steps_told(watching, model, 4) == [4, 5], "not the last one"
+    assert steps_told(watching, model, 5) == [5, 6], "not where it ended"
+    assert steps_told(watching, model, 0) == [0, 1]
+
+
 # skorch
 
 
@@ -98,6 +124,10 @@ def net(*callbacks: Any, **options: Any) -> Any:
     return made.fit(x.numpy(), y.numpy())
 
 
+def skorch_losses(trained: Any) -> list[float]:
+    return [batch["train_loss"] for row in trained.history for batch in row["batches"] if "train_loss" in batch]
+
+
 def test_skorch() -> None:
     pytest.importorskip("skorch")
     from lettrine.integrations.skorch import HealthCheck
@@ -105,7 +135,7 @@ def test_skorch() -> None:
     check = HealthCheck(show=False)
     watched, plain = net(check), net()
     assert same_weights(watched.module_, plain.module_)
-    told = [batch["train_loss"] for row in watched.history for batch in row["batches"] if "train_loss" in batch]
+    told = skorch_losses(watched)
     assert_watched(check.report, told, len(told))
     assert check.report.trace.facts.classes == 4
     assert check.report.trace.dev.mean.tolist() == pytest.approx(watched.history[:, "valid_loss"])
@@ -114,7 +144,12 @@ def test_skorch() -> None:
     assert pickle.loads(pickle.dumps(watched)).history == watched.history
     x, y = examples(SIZE * 4)
     watched.partial_fit(x.numpy(), y.numpy(), epochs=1)
-    assert check.report.trace.loss.step[0] == len(told)
+    more = skorch_losses(watched)
+    assert len(more) > len(told)
+    assert_watched(check.report, more, len(more))
+    assert len(check.report.trace.dev.step) == 3
+    watched.fit(x.numpy(), y.numpy())
+    assert len(check.report.trace.loss.step) == len(skorch_losses(watched)) < len(more), "another network"
 
 
 def test_skorch_stops() -> None:

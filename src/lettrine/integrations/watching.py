@@ -12,6 +12,7 @@ from lettrine.health.findings import Finding, Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
 from lettrine.health.tracking import LogTo
+from lettrine.integrations.going_on import going_on
 from lettrine.integrations.telling import save_page
 from lettrine.torch.watch import watch
 from lettrine.torch.watching.watch import Watch
@@ -55,12 +56,12 @@ class Watching:
         self.report: Report | None = None
 
     def begin(self, model: Any, optimizer: Any, state: dict[str, Any] | None = None, **options: Any) -> None:
-        """A training begins. state: of the watch of a training that it resumes."""
+        """A training begins. state: of the watch of a training that it resumes; its step alone, if no more is known of it."""
         self.leave()
-        self.report = None
+        self.report, earlier = None, self.watch
         try:
             self.watch = watch(model, optimizer, **{**self._options, **options})
-            if state:
+            if state := going_on(earlier, self.watch, state):
                 self.watch.load_state_dict(state)
             self.watch.start()
         except LettrineError as error:  # the training goes on without a watch
