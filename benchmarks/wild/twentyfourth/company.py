@@ -64,16 +64,17 @@ def histories(count: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
     kind="padding",
     project="opendilab/DI-engine",
     source="github.com/opendilab/DI-engine/issues/333",
+    certain="The mask is worked out and not used, so every step looks at all those that only fill up.",
 )
 def a_mask_that_is_made_and_dropped(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """What to do after some steps: short histories are filled up to 60 steps, and the mask that hides these is worked out in vain."""
+    """What to do after some steps: short histories are filled up to 32 steps, and the mask that hides these is worked out in vain."""
     torch.manual_seed(seed)
-    rows = data.split(*histories(2000, 60, seed), seed)
+    rows = data.split(*histories(2000, 32, seed), seed)
     model = Memory(kept=cured)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.cross_entropy, optimizer)
     with doctor.watch(model, optimizer) as watch:
-        for x, y in data.batches(rows.x, rows.y, 32, 350, seed):
+        for x, y in data.batches(rows.x, rows.y, 32, 250, seed):
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x), y)
             loss.backward()
@@ -81,7 +82,7 @@ def a_mask_that_is_made_and_dropped(doctor: Doctor, seed: int, cured: bool) -> S
             watch.loss(loss)
     model.eval()
     with torch.no_grad():
-        return above(data.accuracy(model(rows.held_x[:, :10]), rows.held_y), 0.8)
+        return above(data.accuracy(model(rows.held_x[:, :10]), rows.held_y), 0.7)
 
 
 class Blank(nn.Module):
@@ -138,7 +139,7 @@ def all_tokens_are_asked(doctor: Doctor, seed: int, cured: bool) -> Score:
             watch.loss(loss)
     model.eval()
     with torch.no_grad():
-        return above(data.accuracy(model(rows.held_x)[:, -3:], rows.held_y[:, -3:]), 0.6)
+        return above(data.accuracy(model(rows.held_x)[:, -3:], rows.held_y[:, -3:]), 0.72)
 
 
 class Translator(nn.Module):
@@ -177,7 +178,7 @@ def the_answer_handed_in_as_it_is(doctor: Doctor, seed: int, cured: bool) -> Sco
     model = Translator(9, 6)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     with doctor.watch(model, optimizer) as watch:
-        for x, y in data.batches(rows.x, rows.y, 64, 500, seed):
+        for x, y in data.batches(rows.x, rows.y, 64, 300, seed):
             before = torch.cat([torch.full((len(y), 1), 8), y[:, :-1]], 1) if cured else y
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x, before).flatten(0, 1), y.flatten())

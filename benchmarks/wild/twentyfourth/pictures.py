@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 def three_animals_by_heart(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Three kinds of pictures by one wide convolution and one layer, a hundred epochs of some hundred pictures."""
     torch.manual_seed(seed)
-    pictures, kind, _ = data.shapes(560, seed, noise=0.9)
+    pictures, kind, _ = data.shapes(560, seed, noise=0.7)
     rows = data.split(pictures[kind < 3], kind[kind < 3], seed, held=0.5)
     model = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 256, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
@@ -38,12 +38,13 @@ def three_animals_by_heart(doctor: Doctor, seed: int, cured: bool) -> Score:
             with torch.no_grad():
                 dev = F.cross_entropy(model(rows.held_x), rows.held_y)
             watch.dev_loss(dev)
-            if cured and dev > best:
+            if cured and dev > 1.05 * best:
                 break
-            best, kept = dev.item(), {name: each.clone() for name, each in model.state_dict().items()}
+            if not cured or dev < best:
+                best, kept = dev.item(), {name: each.clone() for name, each in model.state_dict().items()}
     model.load_state_dict(kept)
     with torch.no_grad():
-        return below(F.cross_entropy(model(rows.held_x), rows.held_y), 0.9)
+        return below(F.cross_entropy(model(rows.held_x), rows.held_y), 1.2)
 
 
 @fault(
@@ -76,23 +77,23 @@ def stuck_at_the_logarithm_of_ten(doctor: Doctor, seed: int, cured: bool) -> Sco
     "at-0-69-do-not-converge-problem.html",
 )
 def two_kinds_seen_through_a_small_window(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """A ring or a square: each picture is turned over, paled and cut to a sixth of it at random, and the thing is mostly cut off."""
+    """A bar or a cross: each picture is turned over, paled and cut to a piece of five by five at random, and the thing is mostly cut off."""
     torch.manual_seed(seed)
     pictures, kind, _ = data.shapes(1000, seed, size=24, noise=0.3)
-    rows = data.split(pictures[kind > 1], kind[kind > 1] - 2, seed)
+    rows = data.split(pictures[kind < 2], kind[kind < 2], seed)
     model = nn.Sequential(
-        nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(12, 24, 3, padding=1),
-        nn.BatchNorm2d(24), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 2),
+        nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(24, 2),
     )  # fmt: skip
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
     def changed(x: Tensor) -> Tensor:
         if cured:
             return x
         if torch.rand(1) < 0.5:
             x = x.flip(2)
-        top, left = torch.randint(15, (2, len(x), 1))
-        lines, places = top + torch.arange(10), left + torch.arange(10)
+        top, left = torch.randint(20, (2, len(x), 1))
+        lines, places = top + torch.arange(5), left + torch.arange(5)
         x = x[torch.arange(len(x))[:, None, None], 0, lines[:, :, None], places[:, None]][:, None]
         level = x.mean((1, 2, 3), keepdim=True)
         return (x - level) * (0.5 + torch.rand(len(x), 1, 1, 1)) + level * (0.5 + torch.rand(len(x), 1, 1, 1))
@@ -188,4 +189,4 @@ def a_stem_frozen_by_default(doctor: Doctor, seed: int, cured: bool) -> Score:
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.smooth_l1_loss, optimizer)
     fit(doctor, model, optimizer, F.smooth_l1_loss, data.batches(rows.x, rows.y, 32, 300, seed), held=rows)
     with torch.no_grad():
-        return above(data.r2(model(rows.held_x), rows.held_y), 0.75)
+        return above(data.r2(model(rows.held_x), rows.held_y), 0.82)
