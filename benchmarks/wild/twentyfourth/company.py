@@ -108,7 +108,6 @@ class Blank(nn.Module):
     also=("target-rows", "leak", "future-leak", "padding"),
     project="PaddlePaddle/PaddleNLP",
     source="github.com/PaddlePaddle/PaddleNLP/pull/5339",
-    certain="Every token of the text that is there to be read counts in the loss, and these can be copied from the place beside.",
 )
 def all_tokens_are_asked(doctor: Doctor, seed: int, cured: bool) -> Score:
     """A gap of three in a text of twelve is to be filled in: the loss takes all tokens, not those of the gap alone."""
