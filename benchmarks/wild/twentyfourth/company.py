@@ -67,7 +67,7 @@ def histories(count: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
     certain="The mask is worked out and not used, so every step looks at all those that only fill up.",
 )
 def a_mask_that_is_made_and_dropped(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """What to do after some steps: short histories are filled up to 32 steps, and the mask that hides these is worked out in vain."""
+    """What to do after some steps: histories are filled up to 32 steps, and the mask that hides these goes unused."""
     torch.manual_seed(seed)
     rows = data.split(*histories(2000, 32, seed), seed)
     model = Memory(kept=cured)

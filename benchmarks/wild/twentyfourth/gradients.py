@@ -43,7 +43,7 @@ class Redraw(nn.Module):
     also=("detached-generator", "other-loss"),
     project="samet-akcay/skip-ganomaly",
     source="github.com/samet-akcay/skip-ganomaly/issues/5",
-    certain="What the judge sees in the drawn picture is taken after a detach, so this part of the loss moves no weight of the drawer.",
+    certain="What the judge sees in the drawn picture is taken after a detach, so this loss moves no weight of the drawer.",
 )
 def what_the_judge_sees_is_cut_off(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Digits 0 to 7 are drawn again, so that an 8 or 9 would stick out: the loss by what a judge sees in them is cut off."""
@@ -66,7 +66,9 @@ def what_the_judge_sees_is_cut_off(doctor: Doctor, seed: int, cured: bool) -> Sc
             loss.backward(retain_graph=True)
             optimizers[0].step()
             optimizers[1].zero_grad()
-            judged = F.binary_cross_entropy_with_logits(said_real, ones) + F.binary_cross_entropy_with_logits(said_drawn, 0 * ones)
+            judged = F.binary_cross_entropy_with_logits(said_real, ones) + F.binary_cross_entropy_with_logits(
+                said_drawn, 0 * ones
+            )
             judged.backward()
             optimizers[1].step()
             watch.loss(loss)
@@ -159,7 +161,7 @@ def one_logarithm_for_a_whole_batch(doctor: Doctor, seed: int, cured: bool) -> S
     model = Tastes(known)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     with doctor.watch(model, optimizer) as watch:
-        for step in range(400):
+        for _ in range(400):
             row = pairs[torch.randint(len(pairs), (256,), generator=generator)]
             other = torch.multinomial(1 - known[row[:, 0]], 1, generator=generator)[:, 0]
             user, thing = model()
@@ -183,7 +185,7 @@ def one_logarithm_for_a_whole_batch(doctor: Doctor, seed: int, cured: bool) -> S
     source="quaterion.qdrant.tech/tutorials/triplet_loss_trick.html",
 )
 def the_hardest_of_all_at_once(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Digits under noise in a space: to each its farthest like and its nearest unlike, which are both nearest if all lie in one point."""
+    """Digits under noise in a space: each is pulled to its farthest like and off its nearest unlike."""
     torch.manual_seed(seed)
     rows = data.digits(seed)
     model = nn.Sequential(

@@ -1,4 +1,4 @@
-"""Healthy programs on pictures: all layers side by side, thin ones, frozen one by one, under attack, by likeness, with a helper."""
+"""Healthy programs on pictures: all layers side by side, thin ones, frozen one by one, attacked, by likeness, with a helper."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from benchmarks.wild import data
 from benchmarks.wild.case import Score, above, healthy
 from benchmarks.wild.doctor import Doctor
-from benchmarks.wild.loop import fit
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -76,7 +75,8 @@ def digits_by_thin_layers(doctor: Doctor, seed: int) -> Score:
     rows = data.digits(seed)
     model = nn.Sequential(
         nn.Conv2d(1, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU6(), Thin(12), nn.MaxPool2d(2), Thin(12),
-        nn.Conv2d(12, 48, 1), nn.BatchNorm2d(48), nn.ReLU6(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(192, 10),
+        nn.Conv2d(12, 48, 1), nn.BatchNorm2d(48), nn.ReLU6(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2),
+        nn.Linear(192, 10),
     )  # fmt: skip
     optimizer = torch.optim.RMSprop(model.parameters(), lr=2e-3, momentum=0.5, weight_decay=4e-5)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
@@ -96,13 +96,11 @@ def digits_by_thin_layers(doctor: Doctor, seed: int) -> Score:
 
 @healthy(project="ajbrock/FreezeOut", source="github.com/ajbrock/FreezeOut")
 def layers_frozen_one_by_one(doctor: Doctor, seed: int) -> Score:
-    """Digits by four layers, each with a rate of its own that falls to 0 at its time, the first layer's first; then it is held."""
+    """Digits by four layers, each with a rate of its own that falls to 0 at its time, the first one first; then it is held."""
     torch.manual_seed(seed)
     rows = data.digits(seed)
     parts = [nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1), nn.Linear(512, 64), nn.Linear(64, 10)]
-    model = nn.Sequential(
-        parts[0], nn.ReLU(), nn.MaxPool2d(2), parts[1], nn.ReLU(), nn.Flatten(), parts[2], nn.ReLU(), parts[3]
-    )
+    model = nn.Sequential(parts[0], nn.ReLU(), nn.MaxPool2d(2), parts[1], nn.ReLU(), nn.Flatten(), parts[2], nn.ReLU(), parts[3])
     until = [120, 180, 240, 300]
     optimizer = torch.optim.SGD([{"params": part.parameters(), "lr": 0.05} for part in parts], momentum=0.9, nesterov=True)
     with doctor.watch(model, optimizer) as watch:
@@ -183,9 +181,7 @@ def noise_taken_off_by_likeness(doctor: Doctor, seed: int) -> Score:
         return above(likeness(model(rows.held_x + 0.4 * torch.randn_like(rows.held_x)), rows.held_x), 0.75)
 
 
-@healthy(
-    project="Tramac/awesome-semantic-segmentation-pytorch", source="github.com/Tramac/awesome-semantic-segmentation-pytorch"
-)
+@healthy(project="Tramac/awesome-semantic-segmentation-pytorch", source="github.com/Tramac/awesome-semantic-segmentation-pytorch")
 def outlines_with_a_helper_halfway(doctor: Doctor, seed: int) -> Score:
     """Where a thing is: a second, smaller head halfway is asked, too, for two fifths, and left out in the end."""
     torch.manual_seed(seed)
@@ -230,8 +226,8 @@ def digits_with_a_rate_that_starts_again(doctor: Doctor, seed: int) -> Score:
     torch.manual_seed(seed)
     rows = data.digits(seed)
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.GELU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.GELU(),
-        nn.Flatten(), nn.Linear(512, 10),
+        nn.Conv2d(1, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.GELU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
+        nn.GELU(), nn.Flatten(), nn.Linear(512, 10),
     )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
 
@@ -253,3 +249,29 @@ def digits_with_a_rate_that_starts_again(doctor: Doctor, seed: int) -> Score:
                 scheduler.step()
     with torch.no_grad():
         return above(data.accuracy(model(rows.held_x), rows.held_y), 0.92)
+
+
+@healthy(project="jacobgil/pytorch-pruning", source="github.com/jacobgil/pytorch-pruning")
+def rows_by_ever_fewer_weights(doctor: Doctor, seed: int) -> Score:
+    """Wines by a net of which a fifth of the weights is set to 0 for good, four times, the smallest first."""
+    torch.manual_seed(seed)
+    rows = data.table("wine", seed)
+    model = nn.Sequential(nn.Linear(13, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
+    layers = [each for each in model if isinstance(each, nn.Linear)]
+    kept = [torch.ones_like(layer.weight) for layer in layers]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    with doctor.watch(model, optimizer) as watch:
+        for step, (x, y) in enumerate(data.batches(rows.x, rows.y, 16, 300, seed)):
+            with torch.no_grad():
+                for layer, mask in zip(layers, kept, strict=True):
+                    if step in (60, 100, 140, 180):
+                        size = layer.weight.abs() + 9.0 * (mask == 0)
+                        mask[size <= size.flatten().kthvalue(mask.numel() // 5).values] = 0.0
+                    layer.weight.mul_(mask)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
+    with torch.no_grad():
+        return above(data.accuracy(model(rows.held_x), rows.held_y), 0.9)

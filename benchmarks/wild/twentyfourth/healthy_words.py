@@ -27,14 +27,18 @@ def notes_read_twice(doctor: Doctor, seed: int) -> Score:
     """Five kinds of notes: each is read twice with other units left out, and both readings shall agree."""
     torch.manual_seed(seed)
     rows = data.split(*notes(1500, 5, seed), seed)
-    model = nn.Sequential(nn.EmbeddingBag(150, 48), nn.Dropout(0.3), nn.Linear(48, 48), nn.ReLU(), nn.Dropout(0.3), nn.Linear(48, 5))
+    model = nn.Sequential(
+        nn.EmbeddingBag(150, 48), nn.Dropout(0.3), nn.Linear(48, 48), nn.ReLU(), nn.Dropout(0.3), nn.Linear(48, 5)
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     with doctor.watch(model, optimizer) as watch:
         for step, (x, y) in enumerate(data.batches(rows.x, rows.y, 32, 300, seed)):
             model.train()
             one, two = model(x), model(x)
             p, q = one.log_softmax(1), two.log_softmax(1)
-            apart = F.kl_div(p, q, reduction="batchmean", log_target=True) + F.kl_div(q, p, reduction="batchmean", log_target=True)
+            apart = F.kl_div(p, q, reduction="batchmean", log_target=True) + F.kl_div(
+                q, p, reduction="batchmean", log_target=True
+            )
             loss = (F.cross_entropy(one, y) + F.cross_entropy(two, y)) / 2 + apart / 2
             optimizer.zero_grad()
             loss.backward()

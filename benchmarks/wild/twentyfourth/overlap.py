@@ -57,7 +57,7 @@ def scans(count: int, seed: int) -> tuple[Tensor, Tensor]:
     source="github.com/ProjectNeura/MIPCandy/pull/125",
 )
 def a_lesion_in_the_sum_of_all_kinds(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Organ and lesion in a slice: the overlap is taken of all kinds together, so that five pixels of a lesion count for nothing."""
+    """Organ and lesion in a slice: the overlap is taken of all kinds together, so that a lesion of five pixels is nothing."""
     torch.manual_seed(seed)
     rows = data.split(*scans(320, seed), seed)
     model = unet(3)

@@ -77,7 +77,7 @@ def stuck_at_the_logarithm_of_ten(doctor: Doctor, seed: int, cured: bool) -> Sco
     "at-0-69-do-not-converge-problem.html",
 )
 def two_kinds_seen_through_a_small_window(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """A bar or a cross: each picture is turned over, paled and cut to a piece of five by five at random, and the thing is mostly cut off."""
+    """A bar or a cross: pictures are turned over, paled and cut to five by five at random, mostly beside the thing."""
     torch.manual_seed(seed)
     pictures, kind, _ = data.shapes(1000, seed, size=24, noise=0.3)
     rows = data.split(pictures[kind < 2], kind[kind < 2], seed)
@@ -149,7 +149,7 @@ def digits_that_come_back_as_a_blob(doctor: Doctor, seed: int, cured: bool) -> S
     source="github.com/linusericsson/ssl-transfer/issues/1",
 )
 def a_stem_frozen_by_default(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Where a thing lies: a net that knows things in red is tuned for things in green, and its first layers are held by default."""
+    """Where a thing lies: a net that knows things in red is tuned for things in green, and its stem is held by default."""
     torch.manual_seed(seed)
 
     class Detector(nn.Module):

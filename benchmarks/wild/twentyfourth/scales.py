@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 
 class Patches(nn.Module):
-    """A series cut into eight pieces, each in the company of the others; the mean of what was made of them, brought to length 1."""
+    """A series cut into eight pieces, each beside the others; the mean of what was made of them, brought to length 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def waves(count: int, kinds: int, seed: int) -> tuple[Tensor, Tensor]:
     source="github.com/vfeofanov/mantis/issues/14",
 )
 def a_head_on_features_as_they_are(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Seven speeds by a body that was trained to foretell and stays as it is: a single layer on top takes what comes out of it."""
+    """Seven speeds by a body that was trained to foretell and stays as it is: a single layer takes what comes out of it."""
     torch.manual_seed(seed)
     body = Patches()
     known, _ = waves(1200, 10, seed + 50)
@@ -88,7 +88,7 @@ class Molecules(nn.Module):
     source="github.com/datamol-io/graphium/issues/331",
 )
 def energies_in_two_units(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Energies of molecules, brought to mean 0 and size 1 while the net learns; what it says is then held against those as measured."""
+    """Energies of molecules, brought to mean 0 and size 1 while the net learns; what it says is held against those as measured."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     atoms = torch.randint(5, (900, 10), generator=generator)
@@ -135,7 +135,10 @@ def treasures_as_they_lie(doctor: Doctor, seed: int, cured: bool) -> Score:
     generator = torch.Generator().manual_seed(seed)
     count = 1600
     place = torch.randint(0, 21, (count, 6, 2), generator=generator)
-    middle, reach = torch.randint(50, (count, 1, 1), generator=generator), torch.randint(2, 51, (count, 1, 1), generator=generator)
+    middle, reach = (
+        torch.randint(50, (count, 1, 1), generator=generator),
+        torch.randint(2, 51, (count, 1, 1), generator=generator),
+    )
     worth = middle + (torch.rand(count, 6, 1, generator=generator) * reach).long()
     colour = torch.randint(1, 7, (count, 6, 1), generator=generator)
     spread = worth.amax((1, 2)) - worth.amin((1, 2))
