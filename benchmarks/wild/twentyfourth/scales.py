@@ -88,7 +88,7 @@ class Molecules(nn.Module):
     source="github.com/datamol-io/graphium/issues/331",
 )
 def energies_in_two_units(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Energies of molecules, brought to mean 0 and size 1 while the net learns; what it says is held against those as measured."""
+    """Energies of molecules, at mean 0 and size 1 while the net learns; what it says is held against those as measured."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     atoms = torch.randint(5, (900, 10), generator=generator)
