@@ -17,12 +17,12 @@ from torch.nn import functional as F  # noqa: N812
     source="discuss.pytorch.org/t/why-is-the-validation-loss-increasing/68683",
 )
 def three_animals_by_heart(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Three kinds of pictures by one wide convolution and one layer, a hundred epochs of some hundred pictures."""
+    """Three kinds of pictures by one convolution and one layer, a hundred epochs: how much of the best held-out loss is lost."""
     torch.manual_seed(seed)
-    pictures, kind, _ = data.shapes(560, seed, noise=0.7)
+    pictures, kind, _ = data.shapes(500, seed, noise=0.5)
     rows = data.split(pictures[kind < 3], kind[kind < 3], seed, held=0.5)
     model = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 256, 3))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     best, kept = float("inf"), model.state_dict()
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.cross_entropy, optimizer)
     with doctor.watch(model, optimizer) as watch:
@@ -40,11 +40,12 @@ def three_animals_by_heart(doctor: Doctor, seed: int, cured: bool) -> Score:
             watch.dev_loss(dev)
             if cured and dev > 1.05 * best:
                 break
-            if not cured or dev < best:
+            if dev < best:
                 best, kept = dev.item(), {name: each.clone() for name, each in model.state_dict().items()}
-    model.load_state_dict(kept)
+    if cured:
+        model.load_state_dict(kept)
     with torch.no_grad():
-        return below(F.cross_entropy(model(rows.held_x), rows.held_y), 1.2)
+        return below(F.cross_entropy(model(rows.held_x), rows.held_y) / best, 1.15)
 
 
 @fault(
