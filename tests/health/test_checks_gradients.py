@@ -62,6 +62,8 @@ def test_one_layer_far_from_the_others():
     assert finding.value == pytest.approx(100.0)
     assert "std 20, theirs 0.2" in finding.remedy
     assert found(make_trace(**wider(), **{"head.weight.gradient_data": 3.36}), "gradient-data") == ()
+    marks = {"fc2.weight.gradient_data": 1e-6, "fc2.weight.std": 4098.0}  # -10,000 where a transition is forbidden
+    assert found(make_trace(**wider(), **marks), "gradient-data") == ()
     adam = make_trace(**wider(), facts=replace(FACTS, optimiser="AdamW"), **{"fc2.weight.gradient_data": 1e-4})
     assert found(adam, "gradient-data") == ()
     adam = make_trace(**wider(), facts=replace(FACTS, optimiser="AdamW"), **{"fc2.weight.update_data": 1e-5})

@@ -155,6 +155,9 @@ def test_oscillation():
     wave = healthy_losses() + 0.5 * np.sin(2 * np.pi * axis / 16)
     finding = the(make_trace(loss=wave), "oscillation")
     assert "every 16 steps" in finding.message
+    assert finding.severity == "warning"
+    text = make_trace(loss=4.6 + 0.2 * np.sin(2 * np.pi * axis / 16))  # in its order: some of its parts are harder
+    assert the(text, "oscillation").severity == "info"
     shuffled = replace(FACTS, result={"shuffled_pass": 15.6})  # what is learned by heart fades over a pass
     assert outcome(make_trace(loss=wave, facts=shuffled), "oscillation")[0] == "not applicable"
     cyclic = 0.1 * (1.5 + np.cos(np.arange(len(STEPS))))

@@ -54,6 +54,7 @@ MOVED_ALIKE: Final = (
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_RATIO_START: Final = 500.0  # in the first steps; published 20 to 200 there, in a net that trains well
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
+MARKS: Final = 1e3  # std of a matrix with entries such as -10,000 for what must never be chosen; drawn weights stay below 100
 
 UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
 UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets reach 2e-2 in the clinic

@@ -136,7 +136,8 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
 
     Measured: For each hidden weight matrix: the std of its gradient, relative to the std of its values.
     Formula: ratio = std(gradient) / std(weights), divided by the median ratio of the other matrices. Under Adam and similar
-    optimisers update:data is used instead of gradient:data.
+    optimisers update:data is used instead of gradient:data. A matrix whose values have a std of {MARKS:,.0f} is left out: they
+    mark what is forbidden, such as the transitions of a conditional random field, and are no weights to compare.
     """
     adaptive = any(word in trace.facts.optimiser.lower() for word in ("adam", "rmsprop", "adagrad", "lion", "adafactor"))
     stat, words = ("update_data", "update:data") if adaptive else ("gradient_data", "gradient:data")
@@ -144,7 +145,8 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
     # The output layer always stands out at first, and is not judged.
     judged = [info.name for info in matrices(trace) if last is None or info.module != last.name]
     mask = late(trace)
-    ratios = {name: median(trace.parameter(name, stat), mask) for name in judged}
+    weights = [name for name in judged if median(trace.parameter(name, "std"), mask) < limits.MARKS]
+    ratios = {name: median(trace.parameter(name, stat), mask) for name in weights}
     ratios = {name: ratio for name, ratio in ratios.items() if ratio > 0}
     if len(ratios) < limits.GRADIENT_DATA_LAYERS:
         raise Skip("not applicable", f"fewer than {limits.GRADIENT_DATA_LAYERS} hidden weight matrices to compare")
