@@ -64,6 +64,9 @@ def test_wrong_mode():
     assert finding.where == ("drop",)
     after_evaluation = np.where(np.array(STEPS) >= 40, 0.0, 1.0)
     assert the(make_trace(modules=dropout, **{"step.training": after_evaluation}), "wrong-mode").steps[0] == 40
+    each_epoch = np.where(np.arange(len(STEPS)) == len(STEPS) // 2, 1.0, 0.0)
+    each_epoch[0] = 1.0  # trained for one step at the start of an epoch, until the first evaluation
+    assert "first seen at step 1:" in the(make_trace(modules=dropout, **{"step.training": each_epoch}), "wrong-mode").message
     half = {"step.training": np.array([1, 1, 1, 1, 0, 0])}
     assert the(make_trace(steps=(0, 1, 63, 94, 141, 211), modules=dropout, **half), "wrong-mode").value == 0.5
     assert found(make_trace(modules=dropout), "wrong-mode") == ()

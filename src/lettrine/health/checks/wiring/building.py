@@ -59,7 +59,7 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     if value < limits.EVAL_SHARE:
         yield from modes_in_part(trace)
         return
-    steps = trace.steps[known & (training == 0)]
+    steps = trace.steps[training == 0]
     yield Finding(
         id="wrong-mode",
         severity="warning",
@@ -67,7 +67,7 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
         steps=(int(steps[0]), int(steps[-1])),
         value=value,
         limit=limits.EVAL_SHARE,
-        message=f"The network is in eval mode while it trains, from step {int(steps[0])} on: {listed(concerned)} "
+        message=f"The network is in eval mode while it trains, first seen at step {int(steps[0])}: {listed(concerned)} "
         f"{plural(concerned, 'does', 'do')} not do {plural(concerned, 'its', 'their')} work.",
         why="Dropout drops nothing, and batch norm uses running statistics that no longer follow the data.",
         remedy="Call model.train() before training and again after each evaluation (model.eval()).",
