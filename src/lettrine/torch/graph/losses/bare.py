@@ -113,7 +113,7 @@ def _as_a_number(look: Look) -> tuple[float, str, str] | None:
     nodes: set[Node] | None = None
     computed: list[tuple[float, Tensor, str]] = []
     for call in look.outside:
-        for value in map(_number, call.args) if call.name in _JOINING else ():
+        for value in map(_number, call.args) if _joins(call) else ():
             for known, tensor, name in computed if value else ():
                 if known == value:
                     nodes = set(look.nodes) if nodes is None else nodes
@@ -123,6 +123,14 @@ def _as_a_number(look: Look) -> tuple[float, str, str] | None:
         if isinstance(result, Tensor) and result.numel() == 1 and result.requires_grad and result.is_floating_point():
             computed.append((float(result.detach()), result, call.name))
     return None
+
+
+def _joins(call: FunctionCall) -> bool:
+    """Whether a number among the arguments may be a term. Multiplied with what has a graph, it is a weight, such as the price of
+    entropy.
+    """
+    graph = any(isinstance(each, Tensor) and each.requires_grad for each in call.args)
+    return call.name in _ADDING or (call.name in _JOINING and not graph)
 
 
 def _cut(calls: Iterable[FunctionCall]) -> tuple[float, str, str] | None:
