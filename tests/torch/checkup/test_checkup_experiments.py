@@ -152,6 +152,33 @@ class TestCausality:
         assert "mask" in found.remedy
         assert clean(tried("causality", Language(), batches, per_place))
 
+    @pytest.mark.parametrize("given", [0, 4])
+    def test_what_is_given_may_be_read_as_a_whole(self, given: int) -> None:
+        class Prefix(nn.Module):
+            """Each place sees the first four places and those before it."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.table, self.head = nn.Embedding(11, 16), nn.Linear(16, 11)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = self.table(x)
+                return self.head(h[:, :4].mean(1, keepdim=True) + h.cumsum(1))
+
+        def asked(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return per_place(output[:, given:], target[:, given:])
+
+        batches = [(each[:, :-1], each[:, 1:]) for each in tokens()]
+        report = tried("causality", Prefix(), batches, asked)
+        assert clean(report) if given else the(report, "future-leak")
+
+    def test_nothing_comes_after_the_last_place(self) -> None:
+        def last(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return cross_entropy(output[:, -1], target[:, -1])
+
+        batches = [(each[:, :-1], each[:, 1:]) for each in tokens()]
+        assert tried("causality", Language(causal=False), batches, last).outcomes[0].status == "not applicable"
+
     def test_a_loss_that_cuts_the_batch_itself(self) -> None:
         def whole(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
             return per_place(model(batch[:, :-1]), batch[:, 1:])

@@ -20,6 +20,7 @@ from lettrine.torch.checkup.experiment import Result, changed, experiment, findi
 from lettrine.torch.checkup.shifts import Shift, shift_of
 from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.checkup.taught import taught
 from lettrine.torch.checkup.values import in_double, leaves, mapped
 
 
@@ -28,7 +29,7 @@ def causality(task: Task) -> Result:
     """Change the inputs after a place and compare the answers up to it.
 
     Measured: If the targets are the inputs one place later: how much the answers up to a place change when everything after it is
-    changed.
+    changed. Answers that the loss does not look at are left out: what they read is a text that is given.
     Formula: change = largest abs(after - before) / size of the answers.
     """
     batch = task.batch()
@@ -39,8 +40,12 @@ def causality(task: Task) -> Result:
     shift = shift_of(task, call, batch)
     if shift is None:
         raise Skip("not applicable", "the targets are not the inputs one place later")
+    shape = dict(leaves(call.given))[shift.path].shape
+    asked = _asked(task, shape[:2])
+    if not bool(asked.narrow(shift.axis, 0, shape[shift.axis] - 1).any()):
+        raise Skip("not applicable", "nothing comes after the last place, the only one whose answer the loss looks at")
     for exact in (True, False):
-        seen = _measured(task, call, shift, exact=exact)
+        seen = _measured(task, call, shift, asked, exact=exact)
         if seen is not None:
             break
     else:
@@ -55,7 +60,7 @@ def causality(task: Task) -> Result:
     return Result(found.message, (found,), figures, where=found.where)
 
 
-def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[float, Place | None, int] | None:
+def _measured(task: Task, call: Call, shift: Shift, asked: Tensor, *, exact: bool) -> tuple[float, Place | None, int] | None:
     """Largest change, the module where it begins, and the number of places; None if the model does not take float64 or gives no
     answers.
     """
@@ -73,15 +78,29 @@ def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[flo
         if not answers:
             return None
         worst: tuple[float, Place | None] = (0.0, None)
-        for last in sorted({length // 4, length // 2, (3 * length) // 4}):
+        places = [place for place in range(length - 1) if bool(asked.select(axis, place).any())]
+        for last in sorted({places[len(places) * quarter // 4] for quarter in (1, 2, 3)}):
             changed = _changed_after(call, shift, last)
             other, after = record_calls(task.model, partial(task.outputs, changed))
             kept = _up_to(last, axis, given.shape[:2])
             pairs = zip(answers, _answers(other, given.shape[:2]), strict=True)
-            share = max(change(one.narrow(axis, 0, last + 1), two.narrow(axis, 0, last + 1)) for one, two in pairs)
+            wanted = asked.narrow(axis, 0, last + 1)
+            share = max(
+                change(one.narrow(axis, 0, last + 1)[wanted], two.narrow(axis, 0, last + 1)[wanted]) for one, two in pairs
+            )
             if share > worst[0]:
                 worst = share, begins(before, after, kept, CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE)
         return *worst, length
+
+
+def _asked(task: Task, shape: torch.Size) -> Tensor:
+    """Which places the loss looks at, as (axis 0, axis 1): all of them if that cannot be seen."""
+    for gradient in taught(task):
+        if placed := _answers(gradient, shape):
+            asked = placed[0].abs().reshape(*shape, -1).sum(2) > 0
+            if bool(asked.any()):
+                return asked
+    return torch.ones(shape, dtype=torch.bool, device=task.device)
 
 
 def _changed_after(call: Call, shift: Shift, last: int) -> Call:

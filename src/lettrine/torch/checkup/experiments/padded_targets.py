@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits_wiring import PADDED_RUN
@@ -20,6 +19,7 @@ from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.padded import padding_of
 from lettrine.torch.checkup.task import Task, takes_closure
+from lettrine.torch.checkup.taught import taught
 from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves, mapped
 
@@ -85,22 +85,7 @@ def _targets(task: Task, batch: Any) -> PaddedTargets | None:
 
 def _counted(task: Task, seen: PaddedTargets) -> float | None:
     """The share of the loss's gradient, with respect to the model's answers, at padded places; None if they have other shapes."""
-    answers: list[Tensor] = []
-
-    def note(_: nn.Module, __: Any, output: Any) -> None:
-        answers.extend(each for _, each in leaves(output) if each.is_floating_point() and each.requires_grad)
-
-    with task.boxed():
-        task.model.train()
-        handle = task.model.register_forward_hook(note)
-        try:
-            loss = task.loss(task.batch())
-        finally:
-            handle.remove()
-        if not answers or not loss.requires_grad:
-            return None
-        gradients = torch.autograd.grad(loss, answers, allow_unused=True)
-    shares = [_share(each, seen.pads) for each in gradients if each is not None]
+    shares = [_share(gradient, seen.pads) for gradient in taught(task)]
     return max((each for each in shares if each is not None), default=None)
 
 
