@@ -136,8 +136,8 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
 
     Measured: For each hidden weight matrix: the std of its gradient, relative to the std of its values.
     Formula: ratio = std(gradient) / std(weights), divided by the median ratio of the other matrices. Under Adam and similar
-    optimisers update:data is used instead of gradient:data. A matrix whose values have a std of {MARKS:,.0f} is left out: they
-    mark what is forbidden, such as the transitions of a conditional random field, and are no weights to compare.
+    optimisers update:data is used instead of gradient:data. A matrix whose values have a std of {MARKS:,.0f} or more is left
+    out: they mark what is forbidden, such as the transitions of a conditional random field, and are no weights to compare.
     """
     adaptive = any(word in trace.facts.optimiser.lower() for word in ("adam", "rmsprop", "adagrad", "lion", "adafactor"))
     stat, words = ("update_data", "update:data") if adaptive else ("gradient_data", "gradient:data")

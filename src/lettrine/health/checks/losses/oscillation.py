@@ -20,7 +20,8 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
 
     Measured: The correlation of the loss with itself some steps later, after a fitted parabola was subtracted.
     Formula: echo(lag) = mean(swing(t) * swing(t + lag)) / mean(swing**2): negative after half a period, and high again after a
-    whole period. A remark if over the steps looked at the loss falls by more than {OSCILLATION_FALL:g} times the swing.
+    whole period. A remark if over the steps looked at the loss falls by more than {OSCILLATION_FALL:g} times the swing, or
+        if the swing is less than {OSCILLATION_HARM:.0%} of the loss: some parts of a text, read in its order, are harder.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)

@@ -181,9 +181,11 @@ def _clipped_value(gradients: list[Tensor | None]) -> float:
     """The value at which each value was clipped; NaN if few of them have the largest one."""
     values = torch.cat([each.double().abs().flatten() for each in gradients if each is not None])
     values = values[values > 0]
+    if len(values) < LEAST:
+        return nan
     largest = values.max()
     alike = (values > (1 - ALIKE) * largest).double().mean()
-    return float(largest) if len(values) >= LEAST and float(alike) > CLIPPED else nan
+    return float(largest) if float(alike) > CLIPPED else nan
 
 
 def _changed(share: float) -> str:
