@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from paper import MODULES, found, make_trace, outcome, the
+from paper import HIDDEN, MODULES, found, make_trace, outcome, the
 
+from lettrine.health.checks import examine
 from lettrine.health.evidence import Evidence
-from lettrine.health.trace import ModuleInfo
+from lettrine.health.trace import ModuleInfo, NonFinite
 
 NORMED = (*MODULES, ModuleInfo("bn", "BatchNorm1d", "norm", "", 20, "fc1"))
 
@@ -31,6 +32,25 @@ def test_a_part_in_another_mode():
     assert (kept.severity, kept.where) == ("warning", ("bn",))
     assert "evaluated in eval mode" in kept.message
     assert found(mode("drop", "Dropout", where=("drop", "eval"), held_out=1.0, training=1.0), "wrong-mode") == ()  # Monte Carlo
+
+
+@pytest.mark.parametrize("kind", ["BatchNorm1d", "Dropout"])
+def test_values_that_stop_being_finite_in_eval_mode(kind):
+    """Only batch norms keep values from growing."""
+    modes = np.array([1.0] * 5 + [0.0] * 8)
+    modules = (*MODULES, ModuleInfo("bn", kind, "norm" if "Norm" in kind else "dropout", "", 20, "fc1", 7))
+    large = {f"{name}.update_data": np.array([1e-3] * 5 + [0.9] * 8) for name in HIDDEN}
+    broken = make_trace(modules=modules, first_nonfinite=NonFinite(199, "bn", "forward"), **{"step.training": modes}, **large)
+    found = {each.id: each for each in examine(broken).findings}
+    if kind == "Dropout":
+        assert "non-finite" in found
+        return
+    finding = found["wrong-mode"]
+    assert finding.severity == "critical"
+    assert "first seen at step 8: bn does not do its work, and values stopped being finite at step 199" in finding.message
+    assert not {"non-finite", "update-too-large"} & set(found)
+    early = make_trace(modules=modules, first_nonfinite=NonFinite(199, "bn", "forward"), **{"step.training": 1.0}, **large)
+    assert "non-finite" in {each.id for each in examine(early).findings}
 
 
 @pytest.mark.parametrize(("given", "severity"), [("default", "warning"), ("unknown", "info"), ("on purpose", None)])

@@ -40,6 +40,20 @@ def test_schedule_to_zero():
     assert outcome(make_trace(steps=(0, 1, 2)), "schedule-to-zero")[0] == "not run"
 
 
+def test_a_rate_below_0():
+    fallen = [*np.linspace(2.3, 1.0, 500), *np.linspace(1.0, 40.0, 500)]
+    report = examine(scheduled(lambda t: 0.1 * (1 - 2 * t), fallen))
+    finding = next(each for each in report.findings if each.id == "wrong-direction")
+    assert finding.severity == "critical"
+    assert "since step 520, down to -0.096, and the loss, which had come to 1" in finding.message
+    assert {each.id for each in report.findings if each.severity != "info"} == {"wrong-direction"}  # nor a schedule, nor a rate
+    throughout = examine(scheduled(lambda t: 0 * t - 0.1, fallen))
+    assert any("Take a rate above 0" in each.remedy for each in throughout.findings)
+    harmless = examine(scheduled(lambda t: 0.1 * (1 - 2 * t), cut_short()))
+    falling = examine(scheduled(lambda t: 0.1 * (1 - t), fallen))
+    assert "wrong-direction" not in {each.id for report in (harmless, falling) for each in report.findings}
+
+
 def test_a_tenth_of_the_rate_is_too_little_where_next_to_nothing_was_learned():
     def divided(t):
         return 0.1 / 20 ** (t > 0.2)
@@ -106,9 +120,10 @@ def setting(where=HIDDEN, kind="SGD", dtype="", **figures):
     return Evidence("optimiser", tuple(where), (0, 0), told, {"kind": kind, "dtype": dtype})
 
 
-def shrinking(to, *, loss=CHANCE, **figures):
+def shrinking(to, *, loss=CHANCE, gradient=5.0, **figures):
     count = 13
     sizes = {f"{name}.rms": 0.2 * np.linspace(1.0, to, count) for name in HIDDEN}
+    sizes |= {f"{name}.gradient_norm": gradient for name in HIDDEN}
     return make_trace(loss=loss, evidence=(setting(**figures),), **sizes)
 
 
@@ -126,6 +141,19 @@ def test_weight_decay():
     much = the(shrinking(0.3, weight_decay=5.0, decoupled=1.0, loss=noisy(np.linspace(2.3, 2.1, 200), 0.01)), "weight-decay")
     assert "hardly better than guessing" in much.message
     assert outcome(shrinking(0.01), "weight-decay")[0] == "not applicable"
+
+
+def test_a_decay_as_large_as_the_gradient():
+    def pulled(**changes):
+        told = {"weight_decay": 0.2, "gradient": 1.0, "loss": cut_short(200, 200), "kind": "Adam"} | changes
+        return shrinking(1.0, **told)
+
+    finding = the(pulled(), "weight-decay")
+    assert (finding.severity, finding.where) == ("warning", HIDDEN[1:])  # the first one has fewer values, and so 0.4
+    assert finding.value == pytest.approx(0.2 * 0.2 * 20 / 1.0)  # decay * rms(w) / (|g| / sqrt(20 * 20))
+    assert "from 0.2 to 0.0005" in finding.remedy
+    for mild in ({"weight_decay": 0.01}, {"gradient": 5.0}, {"decoupled": 1.0}, {"loss": cut_short(900, 100)}):
+        assert found(pulled(**mild), "weight-decay") == (), mild
 
 
 def test_a_penalty_in_the_loss_that_takes_the_weights_to_nothing():

@@ -13,6 +13,9 @@ ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "
 FOLLOWING: Final = ("non-finite", "update-too-large", "update-too-small", "divergence", "spike", "no-learning")
 """What weights drawn far too large bring; a high first loss alone does not."""
 
+BROKEN: Final = ("non-finite", "update-too-large")
+"""What batch norms that no longer normalise bring about."""
+
 _IDLE: Final = (
     *("no-gradient", "no-learning", "update-too-small", "gradient-data", "gradient-scale", "not-optimised", "symmetry"),
     "slow-learning",
@@ -109,7 +112,8 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
     "probabilities-as-logits": _SYMPTOMS,
-    "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE),
+    # Of these the last two only where values stopped being finite in the wrong mode: see `verdict`.
+    "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE, *BROKEN),
     "symmetry": (
         "saturation",
         "dead-units",

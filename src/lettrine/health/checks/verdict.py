@@ -9,7 +9,7 @@ from functools import partial
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.checks.by_rank import merged
-from lettrine.health.checks.causes import ACTS, EXPLAINS, FOLLOWING, HELD_OUT, ORDER, RATE
+from lettrine.health.checks.causes import ACTS, BROKEN, EXPLAINS, FOLLOWING, HELD_OUT, ORDER, RATE
 from lettrine.health.checks.consequence import weigh
 from lettrine.health.checks.judging import unjudged
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
@@ -142,7 +142,8 @@ def _way(finding: Finding) -> str:
 
 
 def _accounts(cause: Finding, effect: Finding) -> bool:
-    mild = cause.id == "initial-loss" and cause.severity != "critical" and effect.id in FOLLOWING
+    grave = {"initial-loss": FOLLOWING, "wrong-mode": BROKEN}.get(cause.id, ())  # what it explains only where it is critical
+    mild = cause.severity != "critical" and effect.id in grave
     if mild or effect.id not in EXPLAINS.get(cause.id, ()):
         return False
     if cause.severity == "info" and effect.id in ("norm-statistics", *HELD_OUT):

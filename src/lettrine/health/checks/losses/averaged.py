@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
+from typing import Final
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import share
@@ -14,6 +15,21 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits_wiring import LATE_LOOKS
 from lettrine.health.trace import Trace
 
+_EACH: Final = {
+    ("differences", False): "Sum over the numbers of each pair alone, and take the mean last: "
+    "-F.logsigmoid(positive - negative).mean(), where both hold one score a pair.",
+    (
+        "differences",
+        True,
+    ): "Cut each difference at 0, and take the mean last: F.relu(margin + near - far).mean(), where both hold "
+    "one distance a pair.",
+    ("distances", True): "Take the distance of each pair, (a - b).norm(dim=1) or F.pairwise_distance(a, b), cut each difference, "
+    "and take the mean last.",
+    ("probabilities", False): "Sum over the classes alone, and take the mean last: -(p * onehot).sum(1).log().mean(), or "
+    "F.cross_entropy(logits, classes).",
+}
+"""What to do, by what was summed and whether a hinge follows."""
+
 
 @check("averaged-first")
 def averaged_first(trace: Trace) -> Iterator[Finding]:
@@ -21,12 +37,13 @@ def averaged_first(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether answers are averaged over the batch before they are compared with targets, and what each answer alone then
         misses; whether a mean or sum over the examples is multiplied by weights of the examples, or set against one figure of
-        each.
+        each; whether a logarithm or a hinge is taken of the sum over all pairs.
     Formula: mean(loss) * mean(weights) is not mean(loss * weights); mean(answers) - mean(targets) says nothing of one answer.
         A remark where each answer alone misses less than {AVERAGED_LEFT:.0%} of the targets' variance.
     """
     yield from _weights(trace)
     yield from map(_answers, trace.seen("averaged first"))
+    yield from (_bent(each) for each in trace.seen("bent sum") if each.figure("looks") >= limits.HANDED_POINTS)
     looked_at(trace)
 
 
@@ -45,6 +62,29 @@ def _answers(each: Evidence) -> Finding:
         remedy="Take the loss of each answer first, and then the mean: F.mse_loss(output, target), or "
         "(output - target).pow(2).mean().",
         reference="torch.nn.MSELoss: reduction",
+    )
+
+
+def _bent(each: Evidence) -> Finding:
+    """One logarithm, or one hinge, for a whole batch."""
+    rows, function, of = int(each.figure("rows")), each.words["function"], each.words["of"]
+    hinge = function not in ("log", "log_sigmoid", "logsigmoid", "softplus")
+    what = "hinge (" + function + ")" if hinge else "logarithm (" + function + ")"
+    return Finding(
+        id="averaged-first",
+        severity="warning",
+        where=each.where,
+        steps=each.steps,
+        value=float(rows),
+        limit=1.0,
+        message=f"One {what} is taken of all {rows} {of} of a batch together, not one of each.",
+        why="It sees how the batch does on the whole. As soon as that is well all gradients vanish, those of what is wrong too.",
+        remedy=_EACH[of, hinge],
+        reference="Rendle et al. 2009, BPR: Bayesian personalized ranking from implicit feedback, section 4.1"
+        if of == "differences"
+        else "torch.nn.TripletMarginLoss"
+        if of == "distances"
+        else "torch.nn.CrossEntropyLoss",
     )
 
 

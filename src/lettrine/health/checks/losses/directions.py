@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.endless import endless
-from lettrine.health.checks.reading import listed, number, plural, share
+from lettrine.health.checks.reading import listed, number, plural, share, usable
 from lettrine.health.checks.reference import looked_at, loss_seen, ordinary, trained_values
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import LABELS_NEAR, STILL_LOOKS, VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
+from lettrine.health.limits_wiring import LABELS_NEAR, STILL_LOOKS, UPHILL_LOOKS, VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
 from lettrine.health.trace import Trace
 
 _REMEDIES: Final = {
@@ -45,7 +47,7 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
         right (an overlap, a cosine with the targets, a likelihood, the entropy of a policy). The size of the codes of a flow
         beside the log-volume in its loss. Whether a cross-entropy or divergence is given targets as its input, and the model's
         answers as its target, and whether one written by hand counts nothing where the label is 0. Of a loss below 0, whether it
-        has a lowest value.
+        has a lowest value. Whether the learning rate is below 0, and the loss rises.
         Without an optimiser: whether the weights move along the gradient, and the loss rises.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
         square of its codes came below {VOLUME_VANISHED:g}. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
@@ -54,6 +56,7 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
     seen = loss_seen(trace)
     rising = _upwards(seen) if seen is not None and seen.figure("upwards") == 1 else ()
     yield from [
+        *_below_nought(trace),
         *_exchanged(trace),
         *_yes_alone(trace),
         *_measures(trace),
@@ -83,6 +86,34 @@ def _upwards(seen: Evidence) -> Iterator[Finding]:
         + f". It was {number(values[0], 3)} at first, and has come to {number(values[-1], 3)}.",
         why="The network learns to be wrong: an error has no highest value, and grows until numbers overflow.",
         remedy="Take the minus before the loss away." if negated else "Build the optimizer without maximize=True.",
+        reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
+    )
+
+
+def _below_nought(trace: Trace) -> Iterator[Finding]:
+    """A learning rate below 0: each step goes up, as one of a schedule does that is called for longer than it was made for."""
+    mask, course = usable(trace), consequence(trace)
+    steps, rates = trace.steps[mask], trace.step_stats["learning_rate"][mask]
+    up = steps[rates < 0]
+    most = float(np.nanmin(rates, initial=0.0))
+    if len(up) < UPHILL_LOOKS or up[-1] != steps[-1] or course.kind not in ("rises", "not finite", "flat", "guessing"):
+        return
+    scheduled = bool((rates > 0).any())
+    when = f"since step {int(up[0]):,}, down to {number(most)}" if scheduled else f"from the first step on ({number(most)})"
+    yield Finding(
+        id="wrong-direction",
+        severity="critical",
+        where=(),
+        steps=(int(up[0]), int(steps[-1])),
+        value=most,
+        limit=0.0,
+        message=f"The learning rate is below 0 {when}, and {course.words}.",
+        why="A step against the gradient makes the loss smaller; with a rate below 0 each goes along it, and undoes what was "
+        "learned.",
+        remedy="Stop calling scheduler.step() when the schedule is over, or give it the whole number of steps; keep a rate that "
+        "is computed from falling below 0, as in max(0, 1 - step / steps)."
+        if scheduled
+        else "Take a rate above 0. If the loss is to grow, build the optimizer with maximize=True.",
         reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
     )
 

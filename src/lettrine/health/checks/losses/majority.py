@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.favoured import favoured
+from lettrine.health.checks.losses.lost import lost_classes
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -27,10 +28,14 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
     Formula: labels of that class >= {MAJORITY_SHARE:.0%} of all; no other answer to {MAJORITY_ROWS} examples or more, of which
         {MAJORITY_OTHERS} or more have another label; loss at the end >= {MAJORITY_LEFT} * (loss of guessing), or a remark from
         {PLATEAU_HIGH} of it on. Or: weights of classes that grow with the number of their labels, at least as their power
-        {WEIGHTS_POWER:g}, and {WEIGHTS_RECALL:.0%} or less of the rarest class are answered rightly.
+        {WEIGHTS_POWER:g}, and {WEIGHTS_RECALL:.0%} or less of the rarest class are answered rightly. Or: a loss of overlap that
+        is one ratio for all classes, or one for each pixel, and {LOST_RIGHT:.0%} or less of a class that has {LOST_SHARE:.0%} of
+        the pixels or less are answered rightly.
     """
-    yield from favoured(trace)
+    yield from (told := [*favoured(trace), *lost_classes(trace)])
     seen = next(iter(trace.seen("one answer")), None)
+    if seen is None and told:
+        return
     if seen is None:
         raise Skip("not applicable", "no classifier was seen that answers one class only")
     course = consequence(trace)

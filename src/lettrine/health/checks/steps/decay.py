@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import isfinite
+from collections.abc import Iterator, Sequence
+from math import isfinite, prod, sqrt
+
+import numpy as np
 
 from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.layers.restrained import hardly
-from lettrine.health.checks.reading import listed, matrices, number, share, usable
+from lettrine.health.checks.reading import late, listed, matrices, median, number, share, usable
 from lettrine.health.checks.reference import loss_seen
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import ParameterInfo, Trace
 
 
 @check("weight-decay", needs=("parameters",))
 def weight_decay(trace: Trace) -> Iterator[Finding]:
-    """Weight decay, or a penalty in the loss, that is stronger than the gradient: the weights shrink to 0.
+    """Weight decay, or a penalty in the loss, that is stronger than the gradient: the weights shrink to 0, or what is learned.
 
     Measured: The size of each weight matrix that weight decay acts on, or of all matrices if the loss has a penalty on
-    parameters.
+    parameters. Where decay is added to the gradient: its size beside that of the gradient.
     Formula: left = rms(weights at the end) / rms(weights at the start); below {DECAYED} if no learning was seen, below
     {DECAYED_AWAY}, which is almost 0, if the loss did not fall far; below {DECAYED_HALF} under {DECAY_MUCH:g} times the usual
-    decay of AdamW, if the loss ends at {HARDLY_LEARNED} of guessing or above.
+    decay of AdamW, if the loss ends at {HARDLY_LEARNED} of guessing or above. Added to the gradient: decay * rms(weights) /
+    rms(gradient) >= {DECAY_OUTWEIGHS} of most matrices at {DECAY_FAR:g} times the usual decay or more, if the loss ends at
+    {DECAY_LEFT} of guessing or above.
     """
     groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
     loss = loss_seen(trace)
@@ -34,7 +39,9 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
     if penalty and not groups:
         course = _without_the_penalty(trace, course)
     if course.well:
+        yield from _outweighed(trace, groups, course)
         return
+    gone: list[Finding] = []
     for seen in groups:
         decay, decoupled = seen.figure("weight_decay"), bool(seen.figure("decoupled"))
         lower = (
@@ -42,7 +49,8 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
         )
         more = "." if decoupled else "; with Adam use AdamW, which keeps decay and gradient apart."
         much = decoupled and decay >= limits_wiring.DECAY_MUCH * limits_wiring.DECAY_USUAL[decoupled]
-        yield from _gone(trace, seen.where, course, f"Weight decay of {number(decay)}", lower + more, much=much)
+        gone += _gone(trace, seen.where, course, f"Weight decay of {number(decay)}", lower + more, much=much)
+    yield from gone or _outweighed(trace, groups, course)
     if penalty and not groups:
         every = tuple(info.name for info in _weights(trace))
         lower = "Make the penalty in the loss 100 times smaller, or take AdamW with weight_decay=0.01 in its place."
@@ -90,3 +98,39 @@ def _gone(
         remedy=remedy,
         reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
     )
+
+
+def _outweighed(trace: Trace, groups: Sequence[Evidence], course: Consequence) -> Iterator[Finding]:
+    """Decay that is added to the gradient, and is as large as it: an optimiser that divides by their size follows it."""
+    usual = limits_wiring.DECAY_USUAL[False]
+    for seen in groups:
+        decay = seen.figure("weight_decay")
+        parts = {} if seen.figure("decoupled") else {info.name: _part(trace, info, decay) for info in _weights(trace)}
+        held = {name: part for name, part in parts.items() if name in seen.where and isfinite(part)}
+        over = [name for name, part in held.items() if part >= limits_wiring.DECAY_OUTWEIGHS]
+        much = decay >= limits_wiring.DECAY_FAR * usual and len(held) > 1 and 2 * len(over) >= len(held)
+        if not much or not course.left >= limits_wiring.DECAY_LEFT:
+            continue
+        least = min(held[name] for name in over)
+        words = course.words if course.bad else f"the loss ends at {number(course.end, 3)}"
+        yield Finding(
+            id="weight-decay",
+            severity="warning",
+            where=tuple(over),
+            steps=course.steps,
+            value=least,
+            limit=limits_wiring.DECAY_OUTWEIGHS,
+            message=f"Weight decay of {number(decay)} adds to the gradient of {listed(over)} {number(least)} times its size or "
+            f"more, and {words}, where {course.reference.words} gives {number(course.reference.value, 3)}.",
+            why=f"{seen.words['kind']} steps along the sum of both: towards small weights as much as towards a small loss.",
+            remedy=f"Lower weight_decay from {number(decay)} to {number(usual)} or less; with Adam use AdamW, which keeps decay "
+            "and gradient apart.",
+            reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
+        )
+
+
+def _part(trace: Trace, info: ParameterInfo, decay: float) -> float:
+    """The size of what decay adds to a gradient, by that of the gradient: the median of the late sampled steps."""
+    rms, norm = trace.parameter(info.name, "rms"), trace.parameter(info.name, "gradient_norm")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return median(decay * rms / (norm / sqrt(prod(info.shape))), late(trace))

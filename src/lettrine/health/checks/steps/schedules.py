@@ -53,7 +53,8 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
         raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
     peak, course = float(rates.max()), consequence(trace)
-    if peak <= 0 or course.left <= limits.SCHEDULE_FINE:
+    below = float(rates.min()) < -limits.SCHEDULE_LOW * peak  # "wrong-direction" tells of such a rate
+    if peak <= 0 or below or course.left <= limits.SCHEDULE_FINE:
         return
     yield from _too_soon(trace, steps, rates) or _nothing_left(trace, steps, rates)
 

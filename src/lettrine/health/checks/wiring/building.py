@@ -39,7 +39,8 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
 
     Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation; what a train() that the model
         defines itself freezes. As a remark, the type that layers compute in under torch.autocast.
-    Formula: share = (late sampled steps in eval mode) / (late sampled steps).
+    Formula: share = (late sampled steps in eval mode) / (late sampled steps). Or: values stopped being finite while batch norms
+        were in eval mode, after the network had been in training mode.
     """
     yield from (told := [*never_told_to_train(trace), *left_in_float32(trace)])
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
@@ -56,19 +57,22 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     if not known.any():
         raise Skip("not run", "train or eval mode was not recorded")
     value = float(np.mean(training[known] == 0))
-    if value < limits.EVAL_SHARE:
+    steps, first = trace.steps[training == 0], trace.first_nonfinite
+    norms = any(_batch_norm(info.kind) for info in trace.modules)
+    broke = first is not None and norms and training[usable(trace)][-1:] == [0]
+    if value < limits.EVAL_SHARE and not broke:
         yield from modes_in_part(trace)
         return
-    steps = trace.steps[training == 0]
     yield Finding(
         id="wrong-mode",
-        severity="warning",
+        severity="critical" if broke else "warning",
         where=tuple(concerned),
         steps=(int(steps[0]), int(steps[-1])),
         value=value,
         limit=limits.EVAL_SHARE,
         message=f"The network is in eval mode while it trains, first seen at step {int(steps[0])}: {listed(concerned)} "
-        f"{plural(concerned, 'does', 'do')} not do {plural(concerned, 'its', 'their')} work.",
+        f"{plural(concerned, 'does', 'do')} not do {plural(concerned, 'its', 'their')} work"
+        + (f", and values stopped being finite at step {first.step:,}." if broke and first is not None else "."),
         why="Dropout drops nothing, and batch norm uses running statistics that no longer follow the data.",
         remedy="Call model.train() before training and again after each evaluation (model.eval()).",
         reference="torch.nn.Module.train",

@@ -21,7 +21,7 @@ from lettrine.torch.graph.losses.heads import head_of
 from lettrine.torch.graph.reading import Node, operation
 
 PRODUCTS: Final = ("mul", "__mul__", "__rmul__")
-_QUOTIENTS: Final = ("div", "true_divide", "__truediv__")
+QUOTIENTS: Final = ("div", "true_divide", "__truediv__")
 SUMS: Final = frozenset("Sum Mean Add Sub Mul Clamp ClampMin View UnsafeView Squeeze Unsqueeze Select Slice Clone".split())  # noqa: SIM905
 _SEARCHED: Final = 64  # nodes between a divisor and the answers
 
@@ -36,7 +36,7 @@ class Overlaps:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        divisors = [call.given(1, "other") for call in look.outside if call.name in _QUOTIENTS]
+        divisors = [call.given(1, "other") for call in look.outside if call.name in QUOTIENTS]
         nodes = [each.grad_fn for each in divisors if isinstance(each, Tensor) and each.grad_fn is not None]
         if look.loss is None or not nodes:
             return ()
