@@ -50,6 +50,25 @@ def test_softmax(softmax: Callable[[Tensor], Tensor]) -> None:
     assert said(lambda z, y: functional.mse_loss(softmax(z), functional.one_hot(y, 4).float())) == []
 
 
+WRONG = {
+    "over the batch": lambda power: power / power.sum(0, keepdim=True),
+    "sums of other rows": lambda power: power / power.sum(),
+}
+
+
+def picked(p: Tensor, y: Tensor) -> Tensor:
+    return -(p[torch.arange(len(y)), y] + 1e-8).log().mean()
+
+
+@pytest.mark.parametrize("form", WRONG)
+def test_another_axis(form: str) -> None:
+    for loss in (picked, lambda p, y: functional.mse_loss(p, functional.one_hot(y, 4).float())):
+        (found,) = said(lambda z, y, loss=loss: loss(WRONG[form](z.exp()), y))
+        assert (found.id, found.severity, found.where) == ("softmax-axis", "critical", ("2",))
+        assert form in found.message
+    assert said(lambda z, y: picked(plain(z), y)) == []
+
+
 def test_sigmoid() -> None:
     def sigmoid(z: Tensor) -> Tensor:
         return 1 / (1 + torch.exp(-z[:, 0]))

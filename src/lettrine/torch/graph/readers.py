@@ -48,6 +48,7 @@ from lettrine.torch.graph.layers import (
     uncalled,
 )
 from lettrine.torch.graph.losses import (
+    all_classes,
     averaged,
     bare,
     bent_sums,
@@ -106,6 +107,7 @@ __all__ = [
     "ages",
     "ahead",
     "aims",
+    "all_classes",
     "alone",
     "attention",
     "averaged",

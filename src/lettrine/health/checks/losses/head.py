@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import nan, prod
+from math import isfinite, nan, prod
 from typing import Final
 
 import numpy as np
@@ -162,19 +162,20 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
                 reference="torch.nn.Softmax: dim, along which the results sum to 1",
             )
         elif softmax and each.figure("sum_off") == 1:
-            axis = int(each.figure("axis"))
-            over = "over the batch" if axis == 0 else f"along axis {axis}"
+            axis = each.figure("axis")
+            over = "over the batch" if axis == 0 else f"along axis {int(axis)}" if isfinite(axis) else "with sums of other rows"
             right = "dim=1" if each.words["expects"] in ("classes", "logarithms") else "dim=-1"
             yield Finding(
                 id="softmax-axis",
                 severity="critical",
                 where=module,
                 steps=each.steps,
-                value=float(axis),
+                value=axis,
                 limit=nan,
                 message=f"The {softmax} before the loss is taken {over}, not over the classes: no example's shares sum to 1.",
                 why="Examples compete with one another for a class, instead of classes for an example.",
-                remedy=f"Take the {softmax} with {right}, the axis of the classes.",
+                remedy=f"Take the {softmax} with {right}, the axis of the classes."
+                + ("" if isfinite(axis) else " Written by hand, divide by the sum along it, with keepdim=True."),
                 reference="torch.nn.Softmax: dim, along which the results sum to 1",
             )
 

@@ -138,7 +138,7 @@ def _labels(term: Term) -> Tensor | None:
         if flat.shape[1] == 1 and bool(((flat == 0) | (flat == 1)).all()):
             return flat[:, 0].long().cpu()
         return None
-    return target.detach().cpu() if target.ndim == 1 else None
+    return target.detach().long().cpu() if target.ndim == 1 else None  # yes and no may come as bool
 
 
 def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:

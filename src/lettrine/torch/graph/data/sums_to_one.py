@@ -31,6 +31,15 @@ def shared_out(each: Comparison) -> bool:
     return len(told) == 1 and told[0] in axes
 
 
+def axis_of_ones(prediction: Tensor) -> int | None:
+    """The first axis along which these probabilities, or their logarithms, sum to 1."""
+    given = prediction.detach()
+    if given.numel() > _MOST:
+        return None
+    shares = given if bool((given >= 0).all()) else given.exp()
+    return next((axis for axis in range(given.ndim) if _sums(shares, axis)), None)
+
+
 def _sums(tensor: Tensor, axis: int) -> bool:
     sums = tensor.double().sum(axis)
     return bool(torch.isclose(sums, torch.ones_like(sums), atol=_NEARLY, rtol=0.0).double().mean() > _ROWS)

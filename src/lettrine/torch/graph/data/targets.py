@@ -22,8 +22,9 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     differ than those of shuffled batches (1 is usual); "ignored": share of targets that are left out, and "ignored_number": what
     these are; "all_ignored": share of looks where all are left out; "single": share of looks with one target per example. The
     prediction: "sum_off": looks whose rows do not sum to 1 along the classes although there was a softmax; "ones": looks with all
-    values 1; "axis": axis of the softmax; "zeros": share of zeros; "never": share of its units that were 0 in all examples;
-    "above": looks with a value above 0; "between": looks with all values between 0 and 1.
+    values 1; "axis": axis of the softmax, missing for one written by hand that sums to 1 along none; "zeros": share of zeros;
+    "never": share of its units that were 0 in all examples; "above": looks with a value above 0; "between": looks with all values
+    between 0 and 1.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.health.limits import LATE_FROM
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.data.sums_to_one import shared_out
+from lettrine.torch.graph.data.sums_to_one import axis_of_ones, shared_out
 from lettrine.torch.graph.losses.comparisons import Comparison, comparisons
 from lettrine.torch.graph.memory import memory
 
@@ -75,6 +76,7 @@ class _Sums:
     pooled: list[Array] = field(default_factory=list)  # numbers, at most POOLED
     gains: list[tuple[int, int, float, float]] = field(default_factory=list)  # step, rows, gain, variance of that of a row
     active: Array | None = None
+    axis: int | None = None  # along which a softmax written by hand sums to 1
 
     def add(self, name: str, value: float) -> None:
         self.counts[name] = self.counts.get(name, 0.0) + value
@@ -144,6 +146,8 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
         shares = np.exp(finite) if head.last in ("LogSoftmax", "Log") else finite
         sums.add("ones", bool(np.isclose(shares, 1, atol=1e-6).all()))
         sums.add("sum_off", not (_rows_sum_to_one(each, shares) or shared_out(each)))
+        if head.axis is None:
+            sums.axis = axis_of_ones(each.prediction)
 
 
 def _rows_sum_to_one(each: Comparison, shares: Array) -> bool:
@@ -253,8 +257,8 @@ def _evidence(sums: _Sums) -> Evidence:
     figures["looks"] = looks
     axis = _class_axis(each)
     figures["classes"] = each.prediction.shape[axis] if each.prediction.ndim else 1
-    if head.axis is not None:
-        figures["axis"] = head.axis
+    if (along := sums.axis if head.axis is None else head.axis) is not None:
+        figures["axis"] = along
     if sums.active is not None:
         figures["never"] = float(1 - sums.active.mean())
     if sums.numbers:

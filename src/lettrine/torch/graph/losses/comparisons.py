@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look
+from lettrine.torch.graph.losses.handmade import handmade
 from lettrine.torch.graph.losses.heads import Head, head_of
 from lettrine.torch.graph.memory import memory, tensors_within
 from lettrine.torch.graph.reading import operation
@@ -168,9 +169,13 @@ def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tens
         return None
     if operation(first.grad_fn) in ("Log", "LogSoftmax"):
         return "logarithms", first, places
-    if operation(first.grad_fn) == "Softmax" and not {"log", "add", "__add__", "clamp", "clamp_min"}.isdisjoint(
-        uses.get(id(call.result), ())
-    ):
+    if (operation(first.grad_fn) == "Softmax" or handmade(first.grad_fn) is not None) and not {
+        "log",
+        "add",
+        "__add__",
+        "clamp",
+        "clamp_min",
+    }.isdisjoint(uses.get(id(call.result), ())):
         return "shares of classes", first, places
     return ("classes", first, places) if "logsumexp" in uses.get(id(first), ()) else None
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.graph.losses.scales import factor_of
 from lettrine.torch.graph.losses.written import (
-    CLOSE,
     VIEWS,
     below_guards,
     below_views,
     binary,
+    complements,
     factor_of_product,
     inputs_of,
     logarithm,
@@ -239,7 +239,7 @@ def _whole(terms: list[Term]) -> list[Term]:
     if len(halves) != 2 or halves[0].weight != halves[1].weight:
         return terms
     labels, rest = (each.target for each in halves)
-    if labels is None or rest is None or labels.shape != rest.shape or not bool(((labels + rest - 1).abs() < CLOSE).all()):
+    if labels is None or rest is None or labels.shape != rest.shape or not complements(labels, rest):
         return terms
     value = -(halves[0].value + halves[1].value)
     one = Term("binary cross-entropy", -halves[0].weight, None, labels, {}, value, halves[0].root)

@@ -104,7 +104,12 @@ def binary(node: Node) -> Tensor | None:
     first, second = (other(each) for each in inner)
     if first is None or second is None or first.shape != second.shape:
         return None
-    return first if bool(((first + second - 1).abs() < CLOSE).all()) else None
+    return first if complements(first, second) else None
+
+
+def complements(one: Tensor, two: Tensor) -> bool:
+    """Whether two sets of labels, numbers or yes and no, add up to 1."""
+    return bool(((one.float() + two.float() - 1).abs() < CLOSE).all())
 
 
 def below_guards(node: Node | None) -> Node | None:
