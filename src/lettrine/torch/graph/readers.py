@@ -44,6 +44,7 @@ from lettrine.torch.graph.layers import (
     recurrent,
     residuals,
     shares,
+    thrown_away,
     unbent,
     uncalled,
 )
@@ -175,6 +176,7 @@ __all__ = [
     "softmaxes",
     "stepping",
     "targets",
+    "thrown_away",
     "trained_on",
     "triplets",
     "turned",

@@ -9,6 +9,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.data.reshaped import views_ahead
 from lettrine.health.checks.reading import listed, plural
 from lettrine.health.checks.registry import check
+from lettrine.health.checks.wiring.thrown_away import thrown_away
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -36,10 +37,11 @@ def future_leak(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether the targets are the inputs, shifted by one place; and which module sees the next place: a bidirectional
         recurrent module, a convolution with weights for later places, attention with a weight on the next place, a view that
-        mixes places.
+        mixes places. Or a mask of later places that is put on a copy of the scores which nothing takes.
     Formula: none: target[t] = input[t + 1] at all looks, {AHEAD_LOOKS} or more, and a module that reaches input[t + 1] at t.
     """
     yield from views_ahead(trace)
+    yield from thrown_away(trace, "future-leak")
     seen = [each for each in trace.seen("ahead") if each.figure("looks") == each.figure("all") >= limits.AHEAD_LOOKS]
     for what, (one, many, remedy) in _HOW.items():
         found = [each for each in seen if each.words["what"] == what]
