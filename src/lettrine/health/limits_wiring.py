@@ -74,6 +74,7 @@ PADDED_ROWS: Final = 0.5  # of the rows end in padding, and
 PADDED_RUN: Final = 0.25  # of all places are padding at their ends
 PADDED_MOST: Final = 0.5  # of all places: most of what counts is padding
 AHEAD_LOOKS: Final = 2  # looks at which the targets were the input, shifted by one, and something could see them
+COPIED_PLACES: Final = 0.5  # of the loss at hidden tokens, or less, at those that are seen: these are copied
 AHEAD_WHOLE: Final = 0.9  # of the targets can be seen, or more: attention that weighs a few places next to nothing sees all
 AHEAD_PART: Final = 0.2  # of the targets: of a text that is given, all but the last element
 WRAPPED_LITTLE: Final = 0.02  # of the targets are a row's own first token: of long rows one wrong target does little
