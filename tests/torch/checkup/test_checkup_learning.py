@@ -532,6 +532,41 @@ def test_numbers_that_belong_to_nothing(kind: str) -> None:
     assert named[1] >= 4
 
 
+FINE = {
+    "the product of two signs of 80": (80, lambda x: (x[:, :2].prod(1) > 0).long()),
+    "the product of four signs": (20, lambda x: (x[:, :4].prod(1) > 0).long()),
+    "a number of fast waves": (1, lambda x: torch.sin(300 * x)),
+}
+
+
+@pytest.mark.parametrize("kind", FINE)
+def test_a_relation_that_is_fine(kind: str) -> None:
+    """The network does not learn it in so few steps, yet it is there."""
+    features, relation = FINE[kind]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2048, features, generator=generator)
+    y = relation(x)
+
+    def with_targets(target: torch.Tensor) -> Report:
+        torch.manual_seed(0)
+        numbers = target.is_floating_point()
+        model = nn.Sequential(nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 1 if numbers else 2))
+        batches = list(zip(x.split(32), target.split(32), strict=True))
+        return tried("targets", model, batches, nn.MSELoss() if numbers else nn.CrossEntropyLoss())
+
+    assert not with_targets(y).findings
+    assert the(with_targets(y[torch.randperm(2048, generator=generator)]), "shuffled-targets").severity == "warning"
+
+
+def test_codes_of_which_neighbours_are_not_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bits = torch.randint(2, (1024, 40), generator=generator) * 2.0 - 1
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 32), nn.ReLU(), nn.Linear(32, 2))
+    batches = list(zip(bits.split(32), (bits[:, :9].prod(1) > 0).long().split(32), strict=True))
+    assert the(tried("targets", model, batches), "shuffled-targets").severity == "info"
+
+
 def test_chance_of_known_orders() -> None:
     """Answers that are the targets fit no other order as well; those that are noise fit half of all orders better or worse."""
     y = torch.arange(100.0)[:, None]
