@@ -152,6 +152,61 @@ class TestData:
         assert the(tried("data", mlp(), batches), "target-constant").value == 0
         assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # given only to fit the interface
 
+    @pytest.mark.parametrize("loss_fn", [nn.MSELoss(), nn.BCEWithLogitsLoss()])
+    def test_numbers_all_alike(self, loss_fn: Any) -> None:
+        batches = [(x, torch.zeros(len(x), 1)) for x, _ in pairs()]
+        model = nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 1))
+        assert the(tried("data", model, batches, loss_fn), "target-constant").severity == "warning"
+
+    def test_a_residual_that_shall_be_zero(self) -> None:
+        """u'' + u = x, whose sides the model subtracts."""
+
+        class Residual(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.u = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = x.requires_grad_()
+                u = self.u(x)
+                (first,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+                (second,) = torch.autograd.grad(first.sum(), x, create_graph=True)
+                return second + u - x.detach()
+
+        batches = [(torch.rand(32, 1), torch.zeros(32, 1)) for _ in range(8)]
+        assert clean(tried("data", Residual(), batches, nn.MSELoss()))
+
+    def test_a_judge_that_is_not_trained(self) -> None:
+        """A generator against a discriminator: each of its answers shall be called true."""
+
+        class Judged(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.maker, self.judge = nn.Linear(4, 2), nn.Linear(2, 1)
+
+            def forward(self, z: torch.Tensor) -> torch.Tensor:
+                return self.judge(self.maker(z))
+
+        model = Judged()
+        batches = [(torch.randn(32, 4), torch.ones(32, 1)) for _ in range(8)]
+        assert clean(tried("data", model, batches, nn.BCEWithLogitsLoss(), adam(model.maker)))
+
+    def test_the_first_place_is_the_other_view(self) -> None:
+        """As of momentum contrast: the other view of the same picture stands before those of others, so all classes are 0."""
+
+        class Views(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = nn.Linear(20, 8)
+                self.register_buffer("others", torch.randn(8, 64))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                one, other = self.body(x), self.body(x + 0.1).detach()
+                return torch.cat([(one * other).sum(1, keepdim=True), one @ self.others], 1)
+
+        batches = [(x, torch.zeros_like(y)) for x, y in pairs()]
+        assert clean(tried("data", Views(), batches))
+
 
 class TestAnswer:
     def test_a_copy_of_the_target(self) -> None:

@@ -119,7 +119,7 @@ def _dealt(task: Task) -> Iterator[None]:
 def _coded(task: Task) -> bool:
     """Whether all inputs take a few values, as bits do."""
     values = torch.cat([each.detach().flatten() for batch in task.batches for _, each in floats(batch[0])])
-    return len(values.unique()) <= CODES
+    return len(torch.unique(values)) <= CODES
 
 
 def _told(task: Task, *, numbers: bool) -> dict[str, float]:
@@ -132,7 +132,7 @@ def _told(task: Task, *, numbers: bool) -> dict[str, float]:
     x = torch.cat([given[0][1].flatten(1) for given, _ in pairs])  # (N, F)
     y = torch.cat([target.reshape(len(target), -1) for _, target in pairs])  # (N, K)
     if not numbers:
-        kinds = y.flatten().unique()[:MOST_COLUMNS]
+        kinds = torch.unique(y)[:MOST_COLUMNS]
         y = (y == kinds).double()  # (N, classes)
     told = chances(x, y)
     return {**told, **_of_network(task)} if told and numbers else told
