@@ -891,3 +891,9 @@ class TestKindsMetInTheWild:
             batches = [(torch.cat([torch.arange(len(x))[:, None] % 60, size * x], 1), y) for x, y in pairs(12, 32)]
             report = tried("scales", Rows(), batches)
             assert clean(report) is not named
+
+
+def test_what_two_experiments_found_alike_is_listed_once() -> None:
+    one, again = (finding("padding", "critical", ("net",), "It gives NaN.", "why", "remedy") for _ in range(2))
+    other = finding("padding", "critical", ("out",), "It gives NaN.", "why", "remedy")
+    assert [each.where for each in ordered([one, again, other])] == [("net",), ("out",)]
