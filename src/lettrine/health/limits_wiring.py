@@ -111,6 +111,7 @@ UPHILL_LOOKS: Final = 2  # sampled steps at a rate below 0, up to the last one
 VOLUME_LOOKS: Final = 4  # of a flow
 VOLUME_VANISHED: Final = 0.05  # mean square of a code, where the prior says 1: a likelihood keeps it near that
 LABELS_NEAR: Final = 1e-3  # of the variance of labels of 0 and 1, which follows from their mean
+SCALE_FELL: Final = 2.0  # nats by which the logarithm of a scale fell: it is 7 times smaller
 VOLUME_FELL: Final = 1.0  # nats by which the log-volume fell meanwhile: a likelihood pays for each of them
 VALUE_LOOKS: Final = 3  # with targets made of a reward and a value of the next state
 ONE_REWARD: Final = 256  # transitions with the same reward: one end in a hundred would show by another one, where ends have one
