@@ -76,3 +76,18 @@ def test_vectors_that_became_one():
         {"value": 0.13, "before": 0.13},  # the margin is nearly won
     ):
         assert told_of(collapsed(**figures), "no-learning") == [], figures
+
+
+def test_scales_that_the_loss_pays_for_making_small():
+    def paid(*others, looks=6.0, last=-4.0):
+        figures = {"looks": looks, "all": 6.0, "first": 0.1, "middle": -2.0, "last": last}
+        return make_trace(evidence=(Evidence("log scale", (), (0, 94), figures), *others))
+
+    finding = the(paid(), "wrong-direction")
+    assert (finding.severity, finding.value) == ("critical", -4.0)
+    assert "was 0.1 at first and is -4 at step 94" in finding.message
+    code = Evidence("latents", ("code",), (0, 94), {"kl": 3.0, "kl_first": 0.1})
+    (latent,) = examine(paid(code), only=["wrong-direction"]).findings
+    assert "Add the divergence" in latent.remedy
+    for mild in ({"looks": 5.0}, {"last": 0.1 - 0.9 * limits.SCALE_FELL}):
+        assert examine(paid(**mild), only=["wrong-direction"]).findings == (), mild

@@ -10,12 +10,14 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.endless import endless
+from lettrine.health.checks.losses.exchanged_pairs import exchanged_pairs
+from lettrine.health.checks.losses.shrinking import shrinking
 from lettrine.health.checks.reading import listed, number, plural, share, usable
 from lettrine.health.checks.reference import looked_at, loss_seen, ordinary, trained_values
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import LABELS_NEAR, STILL_LOOKS, UPHILL_LOOKS, VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
+from lettrine.health.limits_wiring import LABELS_NEAR, STILL_LOOKS, UPHILL_LOOKS
 from lettrine.health.trace import Trace
 
 _REMEDIES: Final = {
@@ -45,12 +47,15 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
 
     Measured: The sign with which an error reaches the loss, and whether the optimiser maximises. The same for measures of what is
         right (an overlap, a cosine with the targets, a likelihood, the entropy of a policy). The size of the codes of a flow
-        beside the log-volume in its loss. Whether a cross-entropy or divergence is given targets as its input, and the model's
-        answers as its target, and whether one written by hand counts nothing where the label is 0. Of a loss below 0, whether it
-        has a lowest value. Whether the learning rate is below 0, and the loss rises.
+        beside the log-volume in its loss, and the sign with which the logarithm of a scale is added to it. Whether a
+        cross-entropy or divergence is given targets as its input, and the model's answers as its target, and whether one written
+        by hand counts nothing where the label is 0. Of a loss below 0, whether it has a lowest value. Whether the learning rate
+        is below 0, and the loss rises. How far apart lie the pairs that a contrastive loss pulls together, and those that it
+        pushes apart.
         Without an optimiser: whether the weights move along the gradient, and the loss rises.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
-        square of its codes came below {VOLUME_VANISHED:g}. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
+        square of its codes came below {VOLUME_VANISHED:g}. A scale exp(s): d(loss) / ds has the sign that pays for shrinking, and
+        mean s fell by {SCALE_FELL:g} or more. Below 0: the loss reached {UNBOUNDED:g} times the size of its first
         values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where one optimiser trains against no judge.
     """
     seen = loss_seen(trace)
@@ -60,7 +65,8 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
         *_exchanged(trace),
         *_yes_alone(trace),
         *_measures(trace),
-        *_shrinking(trace),
+        *shrinking(trace),
+        *exchanged_pairs(trace),
         *_uphill(trace),
         *rising,
     ] or endless(trace)
@@ -216,28 +222,3 @@ def _worse(seen: Evidence) -> bool:
     """Whether it fell, a cosine below 0."""
     first, last = seen.figure("first"), seen.figure("last")
     return last < (min(first, 0.0) if seen.words["what"] == "cosine" else first)
-
-
-def _shrinking(trace: Trace) -> Iterator[Finding]:
-    """A flow that is rewarded for shrinking its codes."""
-    for seen in trace.seen("volume"):
-        first, last, before, after = (seen.figure(name) for name in ("first", "last", "before", "after"))
-        vanished = last <= VOLUME_VANISHED < first and after <= before - VOLUME_FELL
-        if seen.figure("looks") < VOLUME_LOOKS or not vanished:
-            continue
-        yield Finding(
-            id="wrong-direction",
-            severity="warning",
-            where=seen.where,
-            steps=seen.steps,
-            value=last,
-            limit=VOLUME_VANISHED,
-            message=f"The codes of {seen.where[0]} shrink to 0: their mean square was {number(first, 2)} at first and is "
-            f"{number(last, 2)} at step {seen.steps[1]:,}, where a standard normal prior has 1, and the number beside them "
-            f"fell from {number(before, 2)} to {number(after, 2)}.",
-            why="A likelihood pays for shrinking by the log-volume. With the wrong sign it is rewarded for it: all examples "
-            "end in one point.",
-            remedy="Turn the sign of the log-volume: loss = -(prior.log_prob(z).sum(1) + log_det).mean(), where log_det is "
-            "that of z by x, positive where the flow expands.",
-            reference="Dinh, Sohl-Dickstein & Bengio 2017, Density estimation using real NVP, section 3.2",
-        )

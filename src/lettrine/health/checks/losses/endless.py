@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import finite_curve, number
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
+
+ADD_THE_DIVERGENCE: Final = (
+    "Add the divergence, do not subtract it: loss = reconstruction + kl, where kl = -0.5 * (1 + log_var - mean**2 - "
+    "log_var.exp()).sum(1).mean() is never below 0."
+)
 
 
 def endless(trace: Trace) -> Iterator[Finding]:
@@ -42,7 +48,6 @@ def endless(trace: Trace) -> Iterator[Finding]:
         "longer counts.",
         remedy="Turn the sign of the term that grows; print each term of the loss once in a while."
         if code is None
-        else "Add the divergence, do not subtract it: loss = reconstruction + kl, where kl = -0.5 * (1 + log_var - mean**2 - "
-        "log_var.exp()).sum(1).mean() is never below 0.",
+        else ADD_THE_DIVERGENCE,
         reference="Kingma & Welling 2014, Auto-encoding variational Bayes, equation 10",
     )

@@ -18,7 +18,7 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.heads import head_of
 from lettrine.torch.graph.makers import makers
 
-_CUTS: Final = frozenset("relu relu_ clamp clamp_min clip".split())  # noqa: SIM905
+CUTS: Final = frozenset("relu relu_ clamp clamp_min clip".split())  # noqa: SIM905
 _ADDING: Final = frozenset("add __add__ __radd__".split())  # noqa: SIM905
 _LESS: Final = frozenset(("sub", "__sub__"))
 _FROM: Final = frozenset(("rsub", "__rsub__"))
@@ -38,16 +38,12 @@ class Hinges:
         made = look.once(makers)
         for call in look.outside:
             inner = call.given(0, "input")
-            if (
-                call.name not in _CUTS
-                or not isinstance(inner, Tensor)
-                or (call.name not in ("relu", "relu_") and not _at_0(call))
-            ):
+            if not (call.name in CUTS and cut_at_0(call)) or not isinstance(inner, Tensor):
                 continue
-            parts = _parts(inner, made.get(id(inner)))
-            if parts is None:
+            found = parts(inner, made.get(id(inner)))
+            if found is None:
                 continue
-            margin, sign, x = parts
+            margin, sign, x = found
             if (before := made.get(id(x))) is not None and before.name in _TURNING and isinstance(before.args[0], Tensor):
                 x, sign = before.args[0], -sign
             head = head_of(x, look.parameters)
@@ -67,11 +63,12 @@ class Hinges:
             yield Evidence("hinge", self._found.where, (self._steps[0], self._steps[-1]), figures, self._found.words)
 
 
-def _at_0(call: FunctionCall) -> bool:
-    return call.given(1, "min") == 0 and call.given(2, "max") is None
+def cut_at_0(call: FunctionCall) -> bool:
+    """Whether one of `CUTS` keeps what is above 0."""
+    return call.name in ("relu", "relu_") or (call.given(1, "min") == 0 and call.given(2, "max") is None)
 
 
-def _parts(inner: Tensor, call: FunctionCall | None) -> tuple[float, int, Tensor] | None:
+def parts(inner: Tensor, call: FunctionCall | None) -> tuple[float, int, Tensor] | None:
     """The number, the sign of the tensor, and the tensor, of a sum or difference of a number and a tensor."""
     if call is None or len(call.args) < 2 or not inner.requires_grad:
         return None
