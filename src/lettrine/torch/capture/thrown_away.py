@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lettrine.torch.capture.keeping import given, kept
 from lettrine.torch.private import sequence_number
@@ -56,26 +56,31 @@ class ThrownAway:
 
 
 class Untaken:
-    """Follows the results of such functions through one step that is looked at."""
+    """Follows the results of such functions through one step that is looked at. used: parameters, by identity, that were given to
+    any function.
+    """
 
     def __init__(self) -> None:
+        self.used: set[int] = set()
         self._waiting: dict[int, ThrownAway] = {}  # by the identity of the result
         self._sources: dict[int, ThrownAway] = {}
         self._freed: list[ThrownAway] = []  # the identity of their results was given to other tensors
 
     def forget(self) -> None:
         """Begin anew."""
+        self.used.clear()
         self._waiting.clear()
         self._sources.clear()
         self._freed.clear()
 
     def called(self, name: str, where: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """A function was called."""
-        if self._waiting or self._freed:
-            for each in _tensors((*args, *kwargs.values())):
-                self._taken(each)
-                if (call := self._sources.get(id(each))) is not None and call.of(each) and not call.taker:
-                    call.taker = name
+        for each in _tensors((*args, *kwargs.values())):
+            if isinstance(each, nn.Parameter):
+                self.used.add(id(each))
+            self._taken(each)
+            if (call := self._sources.get(id(each))) is not None and call.of(each) and not call.taker:
+                call.taker = name
         if name in DOING and isinstance(result, Tensor) and result.requires_grad and len(self._waiting) < _MOST:
             source = next((each for each in args if isinstance(each, Tensor) and each.requires_grad), None)
             if source is None or source is result:
@@ -86,9 +91,13 @@ class Untaken:
             call = ThrownAway(name, where, sequence_number(result.grad_fn), tuple(map(kept, args)), *references)
             self._waiting[id(result)] = self._sources[id(source)] = call
 
-    def read(self, args: Sequence[Any]) -> None:
-        """Something about tensors was asked, perhaps by the capture, which copies what modules return."""
-        for each in _tensors(args) if self._waiting else ():
+    def read(self, name: str, args: Sequence[Any]) -> None:
+        """Something about tensors was asked, perhaps by the capture, which copies what modules return. Who asks for the gradient
+        of a parameter, as zero_grad does, does not compute with it.
+        """
+        for each in _tensors(args):
+            if name != "__get__" and isinstance(each, nn.Parameter):
+                self.used.add(id(each))
             if (call := self._waiting.get(id(each))) is not None and not call.returned:
                 self._taken(each)
 
