@@ -52,7 +52,7 @@ class Uncalled:
 
 
 @reader
-class Unused:
+class LeftOver:
     """Strikes from the list of parameters what is computed with."""
 
     whole: ClassVar[bool] = True
