@@ -9,6 +9,7 @@ figures: "looks", at all of which it was so. words: "function" that made the ter
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, TypeAlias
@@ -30,10 +31,15 @@ _MOST: Final = 64  # nodes between the loss and its terms
 
 @dataclass
 class _Pass:
-    """A backward pass, until the next one. terms: the parameters below each term, and the function that made it."""
+    """A backward pass, until the next one that follows a call of the model. terms: the parameters below each term, and the
+    function that made it. stepped: parameters, by gradients of this pass. left: the gradients of those that were not stepped
+    first; cleared: parameters whose gradients were others when they were stepped, such as those of a second pass.
+    """
 
     terms: list[tuple[dict[int, Tensor], str]]
     stepped: set[int] = field(default_factory=set)
+    left: dict[int, weakref.ref[Tensor]] | None = None
+    cleared: set[int] = field(default_factory=set)
 
 
 @reader
@@ -67,8 +73,15 @@ class Wasted:
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """Note what is stepped."""
-        if self._pass is not None:
-            self._pass.stepped |= {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
+        done = self._pass
+        if done is None:
+            return ()
+        held = {id(each): each for group in stepping.optimiser.param_groups for each in group["params"]}
+        if done.left is None:
+            below = {key: each for parameters, _ in done.terms for key, each in parameters.items() if key not in held}
+            done.left = {key: weakref.ref(each.grad) for key, each in below.items() if each.grad is not None}
+        done.cleared |= {key for key, each in held.items() if key in done.left and done.left[key]() is not each.grad}
+        done.stepped |= held.keys() - done.cleared
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -88,7 +101,8 @@ class Wasted:
         self._looks[kind] = self._looks.get(kind, 0) + 1
         used = any(below.keys() & done.stepped for below, _ in done.terms)
         for below, function in done.terms:
-            if used and below and not below.keys() & done.stepped and nothing(list(below.values())):
+            gone = done.cleared.issuperset(below) or nothing(list(below.values()))
+            if used and below and not below.keys() & done.stepped and gone:
                 looks = self._found[kind][0] if kind in self._found else 0
                 self._found[kind] = looks + 1, frozenset(below), function
                 break
