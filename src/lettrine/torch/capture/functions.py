@@ -261,9 +261,9 @@ class FunctionNotes:
                 if not self._inside and not self.paused:
                     self._note_earlier(WATCHED, args, {}, output)
                 return
-            self.untaken.returned(output)
-            if not self.paused and output is not None and len(self.modules) < MOST:
-                with without_modes():
+            with without_modes():
+                self.untaken.returned(module, name, args, output)
+                if not self.paused and output is not None and len(self.modules) < MOST:
                     self.modules.append(ModuleCall(name, module, kept(args), kept(output), self.root))
 
 
