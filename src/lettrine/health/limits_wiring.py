@@ -75,6 +75,7 @@ PADDED_RUN: Final = 0.25  # of all places are padding at their ends
 PADDED_MOST: Final = 0.5  # of all places: most of what counts is padding
 AHEAD_LOOKS: Final = 2  # looks at which the targets were the input, shifted by one, and something could see them
 COPIED_PLACES: Final = 0.5  # of the loss at hidden tokens, or less, at those that are seen: these are copied
+SHARED_ROWS: Final = 12  # rows of a table, or more: of fewer, sums of values come out right by chance
 ONE_TOKEN: Final = 0.9  # of the tokens are one, or more: the commonest word of a language is a tenth of a text at most
 ONE_TOKEN_KNOWN: Final = 32  # rows of a table, or more: of a few kinds one may fill nearly all places, as on a board of a game
 AHEAD_WHOLE: Final = 0.9  # of the targets can be seen, or more: attention that weighs a few places next to nothing sees all

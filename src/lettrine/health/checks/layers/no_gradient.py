@@ -114,9 +114,9 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "info" if fine else "warning",
             f"never got a gradient{fine}",
             (
-                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to "
-                f"stay as "
-                "{it_is} now, set requires_grad to False."
+                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss, and that what is computed "
+                "with {it} is used, not overwritten in a loop; if {it_is} meant to stay as {it_is} now, set requires_grad to "
+                "False."
             ),
         ),
         (
