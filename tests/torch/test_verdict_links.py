@@ -95,6 +95,39 @@ def test_edges_moved_on_by_the_graph_before_alone() -> None:
     assert "batch-mixing" not in {**named(half), **remarks(half)}
 
 
+class Whole(Graphs):
+    """(graphs, nodes, features) laid end to end, and all edges between six nodes. way: what is done with these."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        graphs, nodes, _ = x.shape
+        one = torch.cartesian_prod(torch.arange(nodes), torch.arange(nodes)).T
+        edges = one if self.way != "moved" else torch.cat([one + nodes * graph for graph in range(graphs)], 1)
+        h = self.first(x).reshape(graphs * nodes, -1)
+        told = h[edges[0]]
+        if self.way == "picked":  # rows of the first graph are looked at, and nothing is handed on
+            return self.out(torch.relu(h).view(graphs, nodes, -1).mean(1)) + 0.01 * self.out(told).mean()
+        h = torch.relu(h + torch.zeros_like(h).index_add(0, edges[1], told))
+        return self.out(h.view(graphs, nodes, -1).mean(1))
+
+
+@pytest.mark.parametrize(("way", "told"), [("first", True), ("moved", False), ("picked", False)])
+def test_edges_made_for_one_graph(way: str, told: bool) -> None:
+    model = Whole(way)
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(12):
+            loss = functional.cross_entropy(model(torch.randn(32, 6, 4)), torch.randint(2, (32,)))  # 36 edges, 192 nodes
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert ("batch-mixing" in named(checked(watch.report()))) is told
+
+
 def test_few_graphs_say_nothing() -> None:
     assert "batch-mixing" not in named(trained("plain", moved=False, graphs=3))
 

@@ -114,6 +114,33 @@ def test_a_judge_that_hears_a_detached_copy_in_the_pass_of_the_maker(way: str) -
         assert "give judge the output itself" in found["detached-generator"].remedy
 
 
+@pytest.mark.parametrize("way", ["detached", "shared", "one pass"])
+def test_a_judge_called_once_before_both_backward_passes(way: str) -> None:
+    """What it says of a detached copy is in the loss of the maker, and its gradients are cleared before its own pass; or it
+    hears the copy itself; or one pass is for both.
+    """
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(12, 12), nn.Linear(12, 1)
+    first, second = adam(maker), adam(judge)
+    with health.watch(nn.ModuleDict({"maker": maker, "judge": judge}), [first, second]) as watch:
+        for x, _ in batches(30):
+            made = maker(x)
+            told, real = judge(made if way == "shared" else made.detach()), judge(x)
+            loss = functional.mse_loss(told, torch.ones_like(told)) + functional.l1_loss(made, x)
+            wrong = functional.mse_loss(real, torch.ones_like(real)) + functional.mse_loss(told, torch.zeros_like(told))
+            for optimiser in (first, second):
+                optimiser.zero_grad()
+            (loss + wrong if way == "one pass" else loss).backward(retain_graph=way != "one pass")
+            first.step()
+            if way != "one pass":
+                second.zero_grad()
+                wrong.backward()
+            second.step()
+            watch.loss(loss)
+    found = named(checked(watch.report()))
+    assert ("detached-generator" in found) is (way == "detached")
+
+
 @pytest.mark.parametrize("how", ["apart", "frozen", "in one of two", "taught"])
 def test_a_term_between_two_tensors_without_a_graph(how: str) -> None:
     """A student beside its teacher; the teacher is compared with itself, in each round or in every other one."""

@@ -26,6 +26,18 @@ class Own(torch.autograd.Function):
         return gradient * 2
 
 
+class Places(nn.Module):
+    """What tells places apart is added; and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.randn(7, 16))
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(x + self.table)
+
+
 class Text(nn.Module):
     """One attention and two layers. way: what is made of the scores, or of the hidden layer, and whether it is used."""
 
@@ -33,12 +45,19 @@ class Text(nn.Module):
         super().__init__()
         torch.manual_seed(3)
         self.way, self.embed, self.act = way, nn.Embedding(20, 16), nn.ReLU()
+        self.places, self.same, self.shares = Places(), nn.Identity(), nn.Softmax(dim=-1)
         self.q, self.k, self.v, self.hidden = (nn.Linear(16, 16) for _ in range(4))
         self.head = nn.Linear(16, 2)
         self.shown: list[object] = []
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
         x, empty = self.embed(tokens), (tokens == 0)[:, None]
+        if self.way == "places":
+            self.places(x)
+        elif self.way == "places used":
+            x = self.same(self.places(x))
+        elif self.way == "same":
+            self.same(x)
         scores = self.q(x) @ self.k(x).transpose(1, 2) / 4
         scores = self.masked(scores, empty)
         h = self.hidden((scores.softmax(-1) @ self.v(x)).mean(1))
@@ -76,6 +95,10 @@ class Text(nn.Module):
         elif self.way == "of one's own":
             own = Own.apply(torch.relu(h))
             return (self.head(h) + self.head(own),)
+        elif self.way == "probabilities":
+            out = self.head(h)
+            self.shares(out)
+            return (out * 1.0,)
         elif self.way == "last":
             out = self.head(h)
             torch.relu(h)  # a leftover, after everything was made
@@ -112,15 +135,19 @@ def test_masks_that_are_made_and_dropped(way: str, check: str) -> None:
     assert ("torch.where(" if way == "where" else "x = x.masked_fill(") in finding.remedy
 
 
-@pytest.mark.parametrize(("way", "function"), [("relu", "relu"), ("act", "relu"), ("dropout", "dropout")])
+@pytest.mark.parametrize(("way", "function"), [("relu", "relu"), ("act", "relu"), ("dropout", "dropout"), ("places", "Places")])
 def test_functions_called_for_nothing(way: str, function: str) -> None:
     finding = trained(way)["no-gradient"]
     assert finding.message.startswith(f"What {function} returns")
-    assert finding.where == (("act",) if way == "act" else ("Text",))
+    assert finding.where == ((way,) if way in ("act", "places") else ("Text",))
+    assert finding.remedy.endswith("x = self.places(x)." if way == "places" else f"x = {function}(x).")
 
 
-@pytest.mark.parametrize(
-    "way", ["nothing hidden", "in place", "used", "act used", "shown", "returned", "of one's own", "last", "none of them"]
+UNTOUCHED = (
+    "nothing hidden, in place, used, act used, places used, same, shown, returned, of one's own, last, probabilities, none"
 )
+
+
+@pytest.mark.parametrize("way", UNTOUCHED.split(", "))
 def test_results_that_are_used(way: str) -> None:
     assert trained(way) == {}

@@ -378,7 +378,7 @@ def test_a_bias_that_cancels_and_a_head_that_is_not_used() -> None:
 
     report = train(model, make=make)
     assert remarks(report)["no-gradient"].where == ("later.weight", "later.bias")
-    assert "does not call them" in remarks(report)["no-gradient"].message
+    assert "does not use them" in remarks(report)["no-gradient"].message
     assert "no-gradient" not in named(report)
     # A group of its own in the optimizer says that it was meant to be trained.
     groups = [{"params": [*model.body.parameters(), *model.score.parameters()]}, {"params": model.later.parameters()}]
@@ -388,6 +388,23 @@ def test_a_bias_that_cancels_and_a_head_that_is_not_used() -> None:
     report = train(model, held, make=make)
     assert remarks(report)["no-gradient"].where == ("later.weight", "later.bias")
     assert "no-gradient" not in named(report)
+
+
+@pytest.mark.parametrize(("way", "left_over"), [("left over", True), ("data", False), ("transposed", False)])
+def test_a_parameter_that_no_function_is_given(way: str, left_over: bool) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.own = nn.Linear(12, 4), nn.Parameter(torch.eye(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.body(x)
+            return h if way == "left over" else h @ self.own.data if way == "data" else h @ self.own.T.detach()
+
+    report = train(Own())
+    found = (remarks if left_over else named)(report)["no-gradient"]
+    assert found.where == ("own",)
+    assert ("the forward pass does not use it" in found.message) is left_over
 
 
 def test_a_branch_that_nobody_reads_is_a_remark() -> None:

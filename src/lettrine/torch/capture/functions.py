@@ -223,7 +223,7 @@ class FunctionNotes:
             return
         where = self._inside[-1] if self._inside else ""
         if name in OURS:
-            self.untaken.read(args)
+            self.untaken.read(name, args)
             return
         if self._earlier is not None:
             if not where:
@@ -261,9 +261,9 @@ class FunctionNotes:
                 if not self._inside and not self.paused:
                     self._note_earlier(WATCHED, args, {}, output)
                 return
-            self.untaken.returned(output)
-            if not self.paused and output is not None and len(self.modules) < MOST:
-                with without_modes():
+            with without_modes():
+                self.untaken.returned(module, name, args, output)
+                if not self.paused and output is not None and len(self.modules) < MOST:
                     self.modules.append(ModuleCall(name, module, kept(args), kept(output), self.root))
 
 
@@ -297,11 +297,13 @@ class _Mode(TorchFunctionMode):
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
         with suppress(Exception):
-            name = getattr(func, "__name__", "")
+            name = "detach" if func in _VIEWS else getattr(func, "__name__", "")
             for notes in self.listeners:
                 notes.note(name, tuple(args), kwargs, result)
         return result
 
 
 _BACKWARD: Final[Any] = Tensor.backward
+_VIEWS: Final[Any] = [getattr(Tensor, name).__get__ for name in ("data", "T", "mT", "H", "mH", "real", "imag")]
+"""Attributes that hand the values on, unlike `grad` or `shape`."""
 _MODE: Final = _Mode()

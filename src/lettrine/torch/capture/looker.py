@@ -243,8 +243,9 @@ class Looker:
         calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
         earlier, self._earlier = self._earlier, ()
         seen = tuple(self._called), calls, loss, place, modules, self._whole, earlier
-        untaken = self._notes.untaken.left()
-        look = Look(self._step, self._model, self._optimisers, *seen, turned=_turned(gradient), untaken=untaken)
+        taken = self._notes.untaken
+        left, used = taken.left(), frozenset(taken.used)
+        look = Look(self._step, self._model, self._optimisers, *seen, turned=_turned(gradient), untaken=left, used=used)
         self._wholeness.note(look, first=self._passes == 1)
         if loss is not None:
             self._met(loss)

@@ -93,7 +93,7 @@ class Look(OfModel):
     stepped, from 0. whole: whether functions and modules inside the model's calls were noted, too. earlier: the last functions
     called outside of the model since an optimiser stepped and before the first of `roots`; only before the first pass of a step.
     turned: -1 if `backward` was handed a negative gradient, so that the loss is made larger; 0 if one of both signs. untaken:
-    functions whose results were given to no other, as far as was seen.
+    functions whose results were given to no other, as far as was seen; used: parameters, by identity, that were given to any.
     """
 
     step: int
@@ -108,6 +108,7 @@ class Look(OfModel):
     earlier: tuple[FunctionCall, ...] = ()
     turned: float = 1.0
     untaken: tuple[ThrownAway, ...] = ()
+    used: frozenset[int] = frozenset()
     _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, make: Callable[[Look], T]) -> T:

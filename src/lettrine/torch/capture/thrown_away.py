@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lettrine.torch.capture.keeping import given, kept
 from lettrine.torch.private import sequence_number
@@ -23,6 +23,7 @@ DOING: Final = MASKS | frozenset(
 )
 """Functions that are called to put their result in the place of what they were given. Not softmax, sigmoid or tanh: networks
 compute probabilities for show."""
+_SHOWN: Final = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.Sigmoid, nn.LogSigmoid, nn.Tanh)
 _MOST: Final = 256  # results waited for at once
 
 
@@ -56,49 +57,71 @@ class ThrownAway:
 
 
 class Untaken:
-    """Follows the results of such functions through one step that is looked at."""
+    """Follows the results of such functions through one step that is looked at. used: parameters, by identity, that were given to
+    any function.
+    """
 
     def __init__(self) -> None:
+        self.used: set[int] = set()
         self._waiting: dict[int, ThrownAway] = {}  # by the identity of the result
         self._sources: dict[int, ThrownAway] = {}
         self._freed: list[ThrownAway] = []  # the identity of their results was given to other tensors
 
     def forget(self) -> None:
         """Begin anew."""
+        self.used.clear()
         self._waiting.clear()
         self._sources.clear()
         self._freed.clear()
 
     def called(self, name: str, where: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """A function was called."""
-        if self._waiting or self._freed:
-            for each in _tensors((*args, *kwargs.values())):
-                self._taken(each)
-                if (call := self._sources.get(id(each))) is not None and call.of(each) and not call.taker:
-                    call.taker = name
-        if name in DOING and isinstance(result, Tensor) and result.requires_grad and len(self._waiting) < _MOST:
-            source = next((each for each in args if isinstance(each, Tensor) and each.requires_grad), None)
-            if source is None or source is result:
-                return  # in place
-            if (before := self._waiting.get(id(result))) is not None:
-                self._freed.append(before)
-            references = weakref.ref(result), weakref.ref(source)
-            call = ThrownAway(name, where, sequence_number(result.grad_fn), tuple(map(kept, args)), *references)
-            self._waiting[id(result)] = self._sources[id(source)] = call
+        for each in _tensors((*args, *kwargs.values())):
+            if isinstance(each, nn.Parameter):
+                self.used.add(id(each))
+            self._taken(each)
+            if (call := self._sources.get(id(each))) is not None and call.of(each) and not call.taker:
+                call.taker = name
+        if name in DOING:
+            self._wait(name, where, args, result)
 
-    def read(self, args: Sequence[Any]) -> None:
-        """Something about tensors was asked, perhaps by the capture, which copies what modules return."""
-        for each in _tensors(args) if self._waiting else ():
+    def read(self, name: str, args: Sequence[Any]) -> None:
+        """Something about tensors was asked, perhaps by the capture, which copies what modules return. Who asks for the gradient
+        of a parameter, as zero_grad does, does not compute with it.
+        """
+        for each in _tensors(args):
+            if name != "__get__" and isinstance(each, nn.Parameter):
+                self.used.add(id(each))
             if (call := self._waiting.get(id(each))) is not None and not call.returned:
                 self._taken(each)
 
-    def returned(self, output: Any) -> None:
-        """A module returned this. One of several tensors may be for pictures."""
-        if isinstance(output, Tensor):
-            if (call := self._waiting.get(id(output))) is not None and call.made(output):
-                call.returned = True
+    def returned(self, module: nn.Module, where: str, args: Sequence[Any], output: Any) -> None:
+        """A module returned this. One of several tensors may be for pictures. Weights that get no gradient are told of by
+        themselves, so only modules without any are followed here.
+        """
+        if not isinstance(output, Tensor):
+            self.taken(output)
             return
-        self.taken(output)
+        call, first = self._waiting.get(id(output)), next(iter(args), None)
+        known = call is not None and call.made(output) and isinstance(first, Tensor) and call.of(first)
+        alike = isinstance(first, Tensor) and first.shape == output.shape and not isinstance(module, _SHOWN)
+        if not known and alike and next(module.parameters(), None) is None:
+            call = self._wait(type(module).__name__, where, args[:1], output)
+        if call is not None:
+            call.returned = True
+
+    def _wait(self, name: str, where: str, args: Sequence[Any], result: Any) -> ThrownAway | None:
+        """Wait for who takes this result. One in the place of what was given needs nobody."""
+        source = next((each for each in args if isinstance(each, Tensor) and each.requires_grad), None)
+        waits = isinstance(result, Tensor) and result.requires_grad and len(self._waiting) < _MOST
+        if not waits or source is None or source is result:
+            return None
+        if (before := self._waiting.get(id(result))) is not None and not before.made(result):
+            self._freed.append(before)
+        references = weakref.ref(result), weakref.ref(source)
+        call = ThrownAway(name, where, sequence_number(result.grad_fn), tuple(map(kept, args)), *references)
+        self._waiting[id(result)] = self._sources[id(source)] = call
+        return call
 
     def taken(self, value: Any) -> None:
         """All tensors in a value are used."""

@@ -24,6 +24,7 @@ from lettrine.health.checks.reference import bare_term
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.wiring.thrown_away import thrown_away
 from lettrine.health.findings import Finding
+from lettrine.health.limits_wiring import LOST_STEPS
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 _BACKWARDS: Final = re.compile(r"\bweight_hh_l\d+_reverse$")
@@ -38,8 +39,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
         remark if the module is never called, or its output never used, and the rest learns; or if the loss fell well, and the
         gradient is exactly 0 or no module that learns comes after it. Or: a normalisation takes single
-        values, and gives 0; or a term of the loss has no graph; or nothing takes what an activation, a dropout, a clamp or a
-        mask returns, while the tensor that it was given goes on.
+        values, and gives 0; or a term of the loss has no graph; or nothing takes what an activation, a dropout, a clamp, a
+        mask or a module without weights returns, while the tensor that it was given goes on.
     """
     yield from (alone := list(norms_of_one(trace)))
     yield from thrown_away(trace, "no-gradient")
@@ -53,7 +54,12 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         return
     trained = [info for info in trace.parameters if info.trainable and info.name in norms]
     missing = [info for info in trained if np.isnan(norms[info.name]).all()]
-    unused = [info.name for info in missing if info.module not in trace.outputs and not _root(trace, info.module)]
+    left_over = {name for each in trace.seen("unused") if each.figure("looks") >= LOST_STEPS for name in each.where}
+    unused = [
+        info.name
+        for info in missing
+        if info.name in left_over or (info.module not in trace.outputs and not _root(trace, info.module))
+    ]
     apart = {info.name for info in missing if info.optimised is False}  # such as another network in the same container
     zero = [
         info.name
@@ -108,9 +114,9 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "info" if fine else "warning",
             f"never got a gradient{fine}",
             (
-                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to "
-                f"stay as "
-                "{it_is} now, set requires_grad to False."
+                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss, and that what is computed "
+                "with {it} is used, not overwritten in a loop; if {it_is} meant to stay as {it_is} now, set requires_grad to "
+                "False."
             ),
         ),
         (
@@ -125,7 +131,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         (
             unused,
             "info" if apart.issuperset(unused) or not (course.bad or _handed_over_apart(trace, unused)) else "warning",
-            "never got a gradient: the forward pass does not call {them}",
+            "never got a gradient: the forward pass does not use {them}",
             "Leave {it} out if nothing will ever use {it}; if the forward pass should, see why it does not.",
         ),
         (

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, first_loss, steps_until
+from lettrine.health.checks.data.one_token import one_token
 from lettrine.health.checks.layers.summed import DIVIDE, summed
 from lettrine.health.checks.losses.blank import blank_rows
 from lettrine.health.checks.losses.collapse import collapsed, same_places
@@ -136,10 +137,10 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
         And whether vectors that the loss compares with each other have become one, or different examples are the same inside
         the network, at {BLANK_LOOKS} looks or more and all there were; or the answers at all places of a sequence are the same,
-        where its targets differ.
+        where its targets differ; or whether {ONE_TOKEN:.0%} of the tokens that are given are one.
     Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
     """
-    yield from (same := [*collapsed(trace), *same_places(trace), *blank_rows(trace)])
+    yield from (same := [*collapsed(trace), *same_places(trace), *blank_rows(trace), *one_token(trace)])
     if same:
         return
     if not ordinary(trace) or _begins_anew(trace):

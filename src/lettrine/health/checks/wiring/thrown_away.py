@@ -36,7 +36,6 @@ def _finding(trace: Trace, seen: Evidence, check: str) -> Finding:
     name, taker, hidden = seen.words["function"], seen.words["taker"], seen.figure("share")
     place, masks, course = f" in {seen.where[0]}" if seen.where else "", isfinite(hidden), consequence(trace)
     fine = not masks and course.well
-    call = "torch.where(mask, x, value)" if name == "where" else f"x.{name}(mask, value)" if masks else f"{name}(x)"
     return Finding(
         id=check,
         severity="info" if fine else "warning",
@@ -51,6 +50,15 @@ def _finding(trace: Trace, seen: Evidence, check: str) -> Finding:
             "padding-mask": "Nothing is hidden: every place attends to those that only fill up.",
             "future-leak": "Nothing is hidden: every place sees those after it, which it is to predict.",
         }.get(check, f"The call does nothing: {name} makes a new tensor and leaves the one it is given as it is."),
-        remedy=f"Go on with what it returns: x = {call}.",
+        remedy=f"Go on with what it returns: x = {_call(seen)}.",
         reference=f"torch: {'torch.where' if name == 'where' else name}",
     )
+
+
+def _call(seen: Evidence) -> str:
+    name = seen.words["function"]
+    if name == "where":
+        return "torch.where(mask, x, value)"
+    if isfinite(seen.figure("share")):
+        return f"x.{name}(mask, value)"
+    return f"{name}(x)" if name.islower() else f"self.{seen.where[0]}(x)"

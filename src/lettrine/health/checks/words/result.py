@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.data.shared_rows import shared_rows
 from lettrine.health.checks.layers.restrained import dropped, memoryless, uncalled
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
@@ -103,14 +104,14 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
     of the last {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out loss.
     Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; dropout of {DROPPED} or more, where the loss ends at
         {HARDLY_LEARNED} of guessing or above, or any dropout of the answers themselves; weights between the steps
-        of a recurrent layer that get gradients of exactly 0; a table that is never used; for a whole run fall = (held-out loss
+        of a recurrent layer that get gradients of exactly 0; a table that is never used, or whose
+        rows are shared by columns that have rows of their own in it; for a whole run fall = (held-out loss
         {UNDERFITTING_POINTS} evaluations ago - last one) / the earlier one; gap = (held-out - training loss) / held-out loss,
         or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """
     if not trace.facts.result:
-        yield from (*linear_stack(trace), *squeezed(trace), *dropped(trace), *memoryless(trace), *uncalled(trace)) or plateau(
-            trace
-        )
+        certain = (*linear_stack(trace), *squeezed(trace), *shared_rows(trace))
+        yield from (*certain, *dropped(trace), *memoryless(trace), *uncalled(trace)) or plateau(trace)
         return
     train, held_out = _results(trace, "train", "held_out")
     passes = trace.facts.result.get("passes", np.inf)

@@ -30,6 +30,7 @@ from lettrine.torch.private import saved
 
 _LEAST: Final = 4  # places, and rows
 _RUN: Final = 2  # of one token at the end of a row
+_INSIDE: Final = 0.5  # of the other places hold what fills the ends
 _ONE_CLASS: Final = 0.99  # of the padding places have this one class
 _SEARCHED: Final = 2_000  # nodes of the graph of the model's output
 _MASKING: Final = ("Mul", "MaskedFill", "Where")
@@ -51,7 +52,9 @@ class Ends:
 
 
 def padded_ends(given: Tensor) -> Ends | None:
-    """The padding at the ends of integer rows; None if no rows end in it, or if all rows have the same amount."""
+    """The padding at the ends of integer rows; None if no rows end in it, if all rows have the same amount, or if most of the
+    other places hold the same: then it is no padding, such as the token for what a vocabulary does not know.
+    """
     if given.is_floating_point() or given.dtype is torch.bool or given.ndim != 2 or min(given.shape) < _LEAST:
         return None
     token = int(given[:, -1].mode().values)
@@ -59,6 +62,8 @@ def padded_ends(given: Tensor) -> Ends | None:
     same = places.sum(1)
     ending = same >= _RUN
     if not bool(ending.any()) or len(torch.unique(same[ending])) == 1:
+        return None
+    if float((given[~places] == token).float().mean()) > _INSIDE:
         return None
     return Ends(places, token, float(ending.float().mean()))
 

@@ -7,8 +7,10 @@ where: (). figures: "looks" at which no edge pointed beyond the node count of th
 graphs; "nodes", "graphs", "largest", "edges"; "reached": of how many graphs, from the first on, edges reach the nodes.
 
 The number of graphs and their sizes are read from an input that holds the graph number of each node (0, 0, 1, 1, 2 …), or from
-an input of shape (graphs, nodes, …). Edges are the indices that pick rows of all nodes on the way to the output, or an input of
-shape (2, edges). An input (2, edges) beside one of (graphs, nodes, …) is not used: all graphs may share one set of edges.
+an input of shape (graphs, nodes, …). Edges of one graph are few beside all nodes: they count if as many rows are added up by
+numbers that lie within the first graph too. Edges are the indices that pick rows of all nodes on the way to the output, or an
+input of shape (2, edges). An input (2, edges) beside one of (graphs, nodes, …) is not used: all graphs may share one set of
+edges.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from lettrine.torch.private import saved, saves_elsewhere
 _GRAPHS: Final = 4  # least graphs in a batch: with so many, all edges hardly stay within the first by chance
 _EDGES: Final = 0.5  # least edges, times the nodes
 _REACHED: Final = 0.5  # share of the graphs: with half of them bare at each look, these would have to be atoms on their own, last
+_ADDING: Final = ("IndexAdd", "ScatterAdd")
 _SEARCHED: Final = 1_000
 
 
@@ -47,7 +50,8 @@ class Links:
         given = [each for root in look.roots for each in _tensors(root.args, root.kwargs)]
         for nodes, graphs, largest, numbers in _batched(given):
             for edges in (_edges(given) if numbers is not None else ()) or _picked(look, nodes):
-                if edges.numel() < _EDGES * nodes:
+                few = edges.numel() < _EDGES * nodes
+                if few and (edges.numel() < _EDGES * largest or not _added_up(look, edges.shape[-1], largest)):
                     continue
                 highest = int(edges.max())
                 reached = 1 if highest < largest else graphs
@@ -103,3 +107,14 @@ def _picked(look: Look, nodes: int) -> Iterator[Tensor]:
         index = saved(node, "index") if name == "IndexSelect" else (saved(node, "indices") or (None,))[0]
         if isinstance(index, Tensor) and index.dtype is torch.int64 and index.ndim == 1 and index.numel():
             yield index
+
+
+def _added_up(look: Look, count: int, largest: int) -> bool:
+    """Whether so many rows are added up by numbers below that of the nodes of the largest graph."""
+    if saves_elsewhere():
+        return False
+    for node in walk([tensor.grad_fn for root in look.roots for tensor in root.outputs], _SEARCHED):
+        index = saved(node, "index") if operation(node) in _ADDING else None
+        if isinstance(index, Tensor) and len(index) == count and int(index.max()) < largest:
+            return True
+    return False

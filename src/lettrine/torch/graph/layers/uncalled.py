@@ -2,6 +2,9 @@
 
 where: their names. figures: "looks". Only parts without weights: weights that get no gradient are told of by themselves. A part
 that is never called may hand out its table; so what it holds must not lie in the memory of anything that is computed with.
+
+Evidence "unused": parameters that no function was given at any look, such as one that is left over in `__init__`. where: their
+names. figures: "looks".
 """
 
 from __future__ import annotations
@@ -46,6 +49,32 @@ class Uncalled:
         if self._left and self._steps:
             figures = {"looks": float(len(set(self._steps)))}
             yield Evidence("uncalled", tuple(self._left.values()), (self._steps[0], self._steps[-1]), figures)
+
+
+@reader
+class LeftOver:
+    """Strikes from the list of parameters what is computed with."""
+
+    whole: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._left: dict[str, int] | None = None
+        self._steps: list[int] = []
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        if not look.used:
+            return ()
+        left = self._left if self._left is not None else {name: id(each) for name, each in look.named.items()}
+        self._left = {name: key for name, key in left.items() if key not in look.used}
+        self._steps.append(look.step)
+        return ()
+
+    def finish(self) -> Iterator[Evidence]:
+        """What is left."""
+        if self._left:
+            figures = {"looks": float(len(set(self._steps)))}
+            yield Evidence("unused", tuple(self._left), (self._steps[0], self._steps[-1]), figures)
 
 
 def _only_holds(module: nn.Module) -> bool:

@@ -1,8 +1,7 @@
 """Evidence "wasted term": a term of the loss that trains nothing, since it reaches only weights that are not stepped with it.
 
 Such as what a judge says of an output that was detached, in the pass that trains the maker: the gradient of the term goes to the
-judge, and is cleared before the next backward pass. That pass is seen only if the model is called for it; but a gradient that is
-cleared between two steps is another tensor at the second.
+judge, and is cleared before the next backward pass.
 
 where: the module whose parameters were stepped, the one whose parameters the term reaches; "" where they have none in common.
 figures: "looks", at all of which it was so. words: "function" that made the term, "" if it is none of torch's losses.
@@ -10,12 +9,12 @@ figures: "looks", at all of which it was so. words: "function" that made the ter
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, TypeAlias
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
@@ -32,16 +31,14 @@ _MOST: Final = 64  # nodes between the loss and its terms
 
 @dataclass
 class _Pass:
-    """A backward pass, until the next one.
-
-    terms: the parameters below each term, and the function that made it. stepped: those that were stepped with what the pass
-    left. kept: of each term and each optimiser, when the first of these stepped, a parameter that it holds and its gradient.
-    cleared: the terms whose gradient was another one when such an optimiser stepped.
+    """A backward pass, until the next one that follows a call of the model. terms: the parameters below each term, and the
+    function that made it. stepped: parameters, by gradients of this pass. left: the gradients of those that were not stepped
+    first; cleared: parameters whose gradients were others when they were stepped, such as those of a second pass.
     """
 
     terms: list[tuple[dict[int, Tensor], str]]
     stepped: set[int] = field(default_factory=set)
-    kept: dict[tuple[int, int], tuple[Tensor, Tensor | None]] | None = None
+    left: dict[int, weakref.ref[Tensor]] | None = None
     cleared: set[int] = field(default_factory=set)
 
 
@@ -76,17 +73,15 @@ class Wasted:
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """Note what is stepped."""
-        if self._pass is None:
+        done = self._pass
+        if done is None:
             return ()
-        if self._pass.kept is None:
-            self._pass.kept = _kept(self._pass, stepping.optimisers)
-        held = _held(stepping.optimiser)
-        for place, (below, _) in enumerate(self._pass.terms):
-            one, gradient = self._pass.kept.get((place, id(stepping.optimiser)), (None, None))
-            if one is not None and one.grad is not gradient:
-                self._pass.cleared.add(place)
-                held -= below.keys()
-        self._pass.stepped |= held
+        held = {id(each): each for group in stepping.optimiser.param_groups for each in group["params"]}
+        if done.left is None:
+            below = {key: each for parameters, _ in done.terms for key, each in parameters.items() if key not in held}
+            done.left = {key: weakref.ref(each.grad) for key, each in below.items() if each.grad is not None}
+        done.cleared |= {key for key, each in held.items() if key in done.left and done.left[key]() is not each.grad}
+        done.stepped |= held.keys() - done.cleared
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -105,29 +100,12 @@ class Wasted:
         kind = " + ".join(name for _, name in done.terms), frozenset(done.stepped)
         self._looks[kind] = self._looks.get(kind, 0) + 1
         used = any(below.keys() & done.stepped for below, _ in done.terms)
-        for place, (below, function) in enumerate(done.terms):
-            lost = below and not below.keys() & done.stepped
-            if used and lost and (place in done.cleared or nothing(list(below.values()))):
+        for below, function in done.terms:
+            gone = done.cleared.issuperset(below) or nothing(list(below.values()))
+            if used and below and not below.keys() & done.stepped and gone:
                 looks = self._found[kind][0] if kind in self._found else 0
                 self._found[kind] = looks + 1, frozenset(below), function
                 break
-
-
-def _held(optimiser: Optimizer) -> set[int]:
-    return {id(each) for group in optimiser.param_groups for each in group["params"]}
-
-
-def _kept(done: _Pass, optimisers: Iterable[Optimizer]) -> dict[tuple[int, int], tuple[Tensor, Tensor | None]]:
-    """The smallest parameter below each term that each optimiser holds, and its gradient."""
-    kept: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
-    for optimiser in optimisers:
-        held = _held(optimiser)
-        for place, (below, _) in enumerate(done.terms):
-            own = [leaf for name, leaf in below.items() if name in held]
-            if own:
-                one = min(own, key=Tensor.numel)
-                kept[place, id(optimiser)] = one, one.grad
-    return kept
 
 
 def _terms(node: Node) -> list[Node]:
