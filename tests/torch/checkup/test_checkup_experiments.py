@@ -448,6 +448,13 @@ class TestGates:
         assert "test_checkup_experiments.py:" in found.message
         assert clean(tried("parameters", Pool(1), pairs()))
 
+    def test_a_softmax_of_one_unit_is_named_before_what_it_shuts(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 1), nn.Softmax(1))
+        batches = [(x, (y > 2).float()[:, None]) for x, y in pairs()]
+        found = the(tried("parameters", model, batches, nn.functional.binary_cross_entropy), "softmax-axis")
+        assert found.where[:2] == ("2", "0.weight")
+        assert "2 takes a softmax along an axis of one entry" in found.message
+
 
 class TestFirstLoss:
     def test_reference_is_the_entropy_of_the_shares(self) -> None:

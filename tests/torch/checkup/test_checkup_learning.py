@@ -893,6 +893,15 @@ class TestKindsMetInTheWild:
             assert clean(report) is not named
 
 
+@pytest.mark.parametrize(
+    ("cause", "symptom"),
+    [("sorted-data", "learning-rate-too-high"), ("batch-mixing", "unused-input"), ("broadcast", "unused-input")],
+)
+def test_what_explains_what(cause: str, symptom: str) -> None:
+    both = [finding(kind, "warning", (), f"It is {kind}.", "why", "remedy") for kind in (symptom, cause)]
+    assert [(each.id, each.explains) for each in ordered(both)] == [(cause, (f"It is {symptom}.",))]
+
+
 def test_what_two_experiments_found_alike_is_listed_once() -> None:
     one, again = (finding("padding", "critical", ("net",), "It gives NaN.", "why", "remedy") for _ in range(2))
     other = finding("padding", "critical", ("out",), "It gives NaN.", "why", "remedy")
