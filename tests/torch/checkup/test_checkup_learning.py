@@ -246,6 +246,20 @@ class TestOneBatch:
         assert found.severity == "critical"
         assert found.value == pytest.approx(found.limit / 0.9, rel=0.01)  # it gets to the best constant answer
 
+    def test_answers_of_which_one_is_the_best_for_all(self) -> None:
+        """As of a generator: what the judge likes best is the same for each example, and the loss goes no lower."""
+        generator = torch.Generator().manual_seed(0)
+        batches = [torch.randn(32, 4, generator=generator) for _ in range(6)]
+
+        def judged(model: nn.Module, noise: torch.Tensor) -> torch.Tensor:
+            liked = 1 - (model(noise) - 1).square().sum(1)
+            return nn.functional.binary_cross_entropy_with_logits(liked, torch.ones(len(noise)))
+
+        torch.manual_seed(0)
+        report = tried("one-batch", nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)), batches, judged)
+        assert figure(report, "one-batch", "reached") == pytest.approx(0.3133, rel=0.01)  # softplus(-1)
+        assert clean(report)
+
     def test_one_that_can(self) -> None:
         report = tried("one-batch", mlp(), pairs(2))
         assert clean(report)
