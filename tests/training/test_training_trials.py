@@ -124,6 +124,24 @@ def test_trying_changes_nothing_of_the_run(tmp_path: Path, few_words: list[str])
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
+def test_how_far_seeds_differ_is_told_where_one_side_breaks(
+    tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = keep(tmp_path, few_words)
+    health = replace(trials.load_health(run), findings=(finding("spike"),))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    rate = trials.load_run(run).settings.learning_rate
+    ends = {1: 2.0, 2: 2.1, 3: 2.2}
+
+    def held_out(_: object, __: object, settings: lettrine.Settings) -> float:
+        return float("inf") if settings.learning_rate == rate else ends[settings.seed]
+
+    monkeypatch.setattr(trials, "_held_out", held_out)
+    report, (tried, *_) = try_remedies(run, steps=60)
+    assert tried.error == pytest.approx(0.1 / 3**0.5)
+    assert "not finite → 2.100 (± 0.06)" in report.findings[0].remedy
+
+
 def test_what_is_said() -> None:
     inf = float("inf")
     assert RemedyTrial("spike", "rate 0.1 → 0.02", 2.31, 2.05, 0.01).said == "rate 0.1 → 0.02 tried: 2.310 → 2.050 (± 0.01)"

@@ -39,7 +39,8 @@ class RemedyTrial:
     """The result of trying one remedy.
 
     finding: id of the finding that it should cure. change: in words, such as "rate 0.1 → 0.02". without, with_remedy: held-out
-    loss, mean over seeds; infinite if the loss stopped being finite. error: standard error of their difference.
+    loss, mean over seeds; infinite if the loss stopped being finite. error: standard error of their difference; if one of them is
+    not finite, that of the loss with the remedy.
     """
 
     finding: str
@@ -120,11 +121,18 @@ def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settin
 
 def _tried(kind: str, change: str, words: WordList, shape: Shape, settings: Settings, changed: Settings) -> RemedyTrial:
     pairs = [tuple(_held_out(words, shape, replace(each, seed=seed)) for each in (settings, changed)) for seed in SEEDS]
-    gains = [without - with_remedy for without, with_remedy in pairs]
-    mean = sum(gains) / len(gains)
-    spread = sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)
     without, with_remedy = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    return RemedyTrial(kind, change, without, with_remedy, sqrt(spread / len(gains)) if isfinite(spread) else nan)
+    gains = (
+        [a - b for a, b in pairs] if isfinite(without) else [b for _, b in pairs]
+    )  # what is known is only how far seeds differ
+    return RemedyTrial(kind, change, without, with_remedy, _error(gains))
+
+
+def _error(values: list[float]) -> float:
+    """Standard error of the mean; NaN if a value is not finite."""
+    mean = sum(values) / len(values)
+    spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return sqrt(spread / len(values)) if isfinite(spread) else nan
 
 
 def _held_out(words: WordList, shape: Shape, settings: Settings) -> float:

@@ -64,7 +64,38 @@ def test_healthy_tasks_are_silent() -> None:
     assert report.healthy
 
 
+class Graphs(nn.Module):
+    """Sums over the neighbours, and the mean over each graph. apart: the mean over all nodes is not taken away."""
+
+    def __init__(self, *, apart: bool) -> None:
+        super().__init__()
+        self.body, self.out, self.apart = nn.Linear(6, 16), nn.Linear(16, 3), apart
+
+    def forward(self, x: torch.Tensor, edges: torch.Tensor, graph: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.body(x + torch.zeros_like(x).index_add(0, edges[1], x[edges[0]])))
+        x = x if self.apart else x - x.mean(0)
+        size = torch.bincount(graph)[:, None]
+        return self.out(torch.zeros(len(size), x.shape[1]).index_add(0, graph, x) / size)
+
+
 class TestIndependence:
+    @pytest.mark.parametrize("apart", [True, False])
+    def test_graphs_that_are_joined(self, *, apart: bool) -> None:
+        generator = torch.Generator().manual_seed(0)
+        batches = []
+        for _ in range(3):
+            graph = torch.arange(8).repeat_interleave(torch.randint(3, 7, (8,), generator=generator))
+            edges = torch.stack([torch.arange(len(graph) - 1), torch.arange(1, len(graph))])
+            inside = graph[edges[0]] == graph[edges[1]]
+            nodes = torch.randn(len(graph), 6, generator=generator)
+            batches.append(((nodes, edges[:, inside], graph), torch.randint(3, (8,), generator=generator)))
+        report = tried("independence", Graphs(apart=apart), batches)
+        if apart:
+            assert clean(report)
+            assert report.trace.evidence[0].figure("examples") == 8
+        else:
+            assert the(report, "batch-mixing").value > 0.001
+
     def test_softmax_over_the_batch(self) -> None:
         model = nn.Sequential(*mlp(), nn.Softmax(0))
         found = the(tried("independence", model, pairs(), lambda o, t: -o.gather(1, t[:, None]).log().mean()), "batch-mixing")
@@ -416,6 +447,13 @@ class TestGates:
         assert found.where == ("score.weight", "score.bias")
         assert "test_checkup_experiments.py:" in found.message
         assert clean(tried("parameters", Pool(1), pairs()))
+
+    def test_a_softmax_of_one_unit_is_named_before_what_it_shuts(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 1), nn.Softmax(1))
+        batches = [(x, (y > 2).float()[:, None]) for x, y in pairs()]
+        found = the(tried("parameters", model, batches, nn.functional.binary_cross_entropy), "softmax-axis")
+        assert found.where[:2] == ("2", "0.weight")
+        assert "2 takes a softmax along an axis of one entry" in found.message
 
 
 class TestFirstLoss:

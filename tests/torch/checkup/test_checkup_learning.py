@@ -246,6 +246,20 @@ class TestOneBatch:
         assert found.severity == "critical"
         assert found.value == pytest.approx(found.limit / 0.9, rel=0.01)  # it gets to the best constant answer
 
+    def test_answers_of_which_one_is_the_best_for_all(self) -> None:
+        """As of a generator: what the judge likes best is the same for each example, and the loss goes no lower."""
+        generator = torch.Generator().manual_seed(0)
+        batches = [torch.randn(32, 4, generator=generator) for _ in range(6)]
+
+        def judged(model: nn.Module, noise: torch.Tensor) -> torch.Tensor:
+            liked = 1 - (model(noise) - 1).square().sum(1)
+            return nn.functional.binary_cross_entropy_with_logits(liked, torch.ones(len(noise)))
+
+        torch.manual_seed(0)
+        report = tried("one-batch", nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)), batches, judged)
+        assert figure(report, "one-batch", "reached") == pytest.approx(0.3133, rel=0.01)  # softplus(-1)
+        assert clean(report)
+
     def test_one_that_can(self) -> None:
         report = tried("one-batch", mlp(), pairs(2))
         assert clean(report)
@@ -893,7 +907,43 @@ class TestKindsMetInTheWild:
             assert clean(report) is not named
 
 
+@pytest.mark.parametrize(
+    ("cause", "symptom"),
+    [("sorted-data", "learning-rate-too-high"), ("batch-mixing", "unused-input"), ("broadcast", "unused-input")],
+)
+def test_what_explains_what(cause: str, symptom: str) -> None:
+    both = [finding(kind, "warning", (), f"It is {kind}.", "why", "remedy") for kind in (symptom, cause)]
+    assert [(each.id, each.explains) for each in ordered(both)] == [(cause, (f"It is {symptom}.",))]
+
+
 def test_what_two_experiments_found_alike_is_listed_once() -> None:
     one, again = (finding("padding", "critical", ("net",), "It gives NaN.", "why", "remedy") for _ in range(2))
     other = finding("padding", "critical", ("out",), "It gives NaN.", "why", "remedy")
     assert [each.where for each in ordered([one, again, other])] == [("net",), ("out",)]
+
+
+@pytest.mark.parametrize(("rows", "of_all", "found"), [(1, False, ["broadcast"]), (50, False, []), (1, True, [])])
+def test_one_row_for_all_examples(rows: int, of_all: bool, found: list[str]) -> None:
+    """A row of one example is noise to the others; one that says something of the whole batch is meant."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.image, self.text, self.out = nn.Linear(16, 32), nn.Linear(8, 32), nn.Linear(32, 1)
+
+        def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+            return self.out(torch.relu(self.image(image) + self.text(text)))
+
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for _ in range(48):
+        image, text = torch.randn(50, 16, generator=generator), torch.randn(50, 8, generator=generator)
+        batches.append(((image, text[:rows]), image[:, :1] + (text[:1, :1] if of_all else text[:, :1])))
+    torch.manual_seed(0)
+    report = tried("inputs", Both(), batches, nn.MSELoss())
+    assert [each.id for each in report.findings if each.severity == "warning"] == found
+    if found:
+        assert "input 1 has the shape (1, 8), another one has one row for each of 50 examples" in report.findings[0].message
+        assert "held-out loss" in report.findings[0].message
+    else:
+        assert not report.findings

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lettrine.health.findings import Finding
+from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import finding
 from lettrine.torch.checkup.lines import user_line
 from lettrine.torch.checkup.task import Task
@@ -19,7 +21,7 @@ PASSES = 2
 
 def softmax_of_one(task: Task, named: Mapping[int, str]) -> Finding | None:
     """Parameters whose gradient is 0 everywhere because of a softmax along an axis of length 1; None if there are none."""
-    with _Single() as notes:
+    with _Single() as notes, _named(task.model, notes.inside):
         losses = [task.loss(task.batch(number)) for number in range(PASSES)]
     if not notes.seen or not all(loss.requires_grad for loss in losses):
         return None
@@ -34,7 +36,7 @@ def softmax_of_one(task: Task, named: Mapping[int, str]) -> Finding | None:
     return finding(
         "softmax-axis",
         "warning",
-        names,
+        (*filter(None, [notes.module]), *names),
         f"The gradient of {names[0]} is 0 throughout: {notes.seen} takes a softmax along an axis of one entry, which gives 1 "
         "whatever it is given.",
         "What lies before it is not taught, and does not matter.",
@@ -43,17 +45,40 @@ def softmax_of_one(task: Task, named: Mapping[int, str]) -> Finding | None:
     )
 
 
+@contextmanager
+def _named(model: nn.Module, inside: list[str]) -> Iterator[None]:
+    """Keep the names of the modules below the model that are running, the innermost last."""
+
+    def left(*_: object) -> None:
+        inside.pop()
+
+    handles = []
+    for name, each in named_modules(model):
+        if name and each is not model:
+            handles.append(each.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+            handles.append(each.register_forward_hook(left, always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class _Single(TorchFunctionMode):
-    """Records the first softmax along an axis of length 1."""
+    """Records the first softmax along an axis of length 1. seen: where it is, as text. module: the innermost one that takes it.
+    inside: the names of the modules that are running.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = ""
+        self.seen = self.module = ""
+        self.inside: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         if not self.seen and getattr(func, "__name__", "") in ("softmax", "log_softmax") and args and isinstance(args[0], Tensor):
             axis = given.get("dim", args[1] if len(args) > 1 else None)
             if isinstance(axis, int) and args[0].ndim and args[0].shape[axis] == 1 and args[0].requires_grad:
-                self.seen = user_line() or "a module behind it"
+                self.module = self.inside[-1] if self.inside else ""
+                self.seen = user_line() or self.module or "a module behind it"
         return func(*args, **given)

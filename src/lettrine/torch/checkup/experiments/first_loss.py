@@ -136,29 +136,51 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
             return constant_loss(task, output)
         shapes.append(other.shape)
     for kind in _kinds(output):
-        found = _best_constant(task, output, shapes, numbers, kind)
+        found, _ = _best(task, shapes, numbers, kind, [_zeros(output, form) for form in _constants(output)])
         if isfinite(found):
             return found
     return nan
 
 
-def _best_constant(
-    task: Task, output: Tensor, shapes: list[torch.Size], numbers: tuple[int, ...], kind: Callable[[Tensor], Tensor]
-) -> float:
-    """The lowest loss of a constant of this kind; NaN if the loss does not take it."""
-    best, last = inf, task.left() * (1 - TIME)
+def free_loss(task: Task) -> float:
+    """The lowest loss that is reached from the best constant answer to the first batch where each example may have an answer of
+    its own; NaN if the loss does not take them.
+    """
+    output = output_of(task)
+    if output is None or output.ndim < 1:
+        return nan
+    shapes, numbers = [output.shape], (0,)
+    for kind in _kinds(output):
+        _, constant = _best(task, shapes, numbers, kind, [_zeros(output, form) for form in _constants(output)])
+        if constant is not None:
+            return _best(task, shapes, numbers, kind, [constant.expand(output.shape).clone()])[0]
+    return nan
+
+
+def _zeros(output: Tensor, form: tuple[int, ...]) -> Tensor:
+    return torch.zeros(form, dtype=output.dtype, device=output.device)
+
+
+def _best(
+    task: Task, shapes: list[torch.Size], numbers: tuple[int, ...], kind: Callable[[Tensor], Tensor], starts: list[Tensor]
+) -> tuple[float, Tensor | None]:
+    """The lowest loss of answers of this kind and of the form of one of these starts, and what they are made of; NaN if the loss
+    does not take them.
+    """
+    best: tuple[float, Tensor | None] = inf, None
+    last = task.left() * (1 - TIME)
     with task.boxed():
-        for form in _constants(output):
-            constant = torch.zeros(form, dtype=output.dtype, device=output.device, requires_grad=True)
-            search = torch.optim.LBFGS([constant], lr=1.0, max_iter=TRIES, line_search_fn="strong_wolfe")
+        for start in starts:
+            answer = start.detach().requires_grad_()
+            search = torch.optim.LBFGS([answer], lr=1.0, max_iter=TRIES, line_search_fn="strong_wolfe")
             reached = [inf]
 
-            def closure(constant: Tensor = constant, search: Any = search, reached: list[float] = reached) -> Tensor:
+            def closure(answer: Tensor = answer, search: Any = search, reached: list[float] = reached) -> Tensor:
                 if task.left() < last:
                     raise _Late
                 search.zero_grad()
                 losses = [
-                    loss_of(task, kind(constant.expand(shape).clone()), number)
+                    loss_of(task, kind(answer.expand(shape).clone()), number)
                     for number, shape in zip(numbers, shapes, strict=True)
                 ]
                 loss = torch.stack(losses).mean()
@@ -172,9 +194,9 @@ def _best_constant(
             try:
                 search.step(closure)  # type: ignore[no-untyped-call]
             except Exception:  # noqa: BLE001  a loss that does not take a constant has no such reference
-                return nan
-            best = min(best, reached[0])
-    return best if isfinite(best) else nan
+                return nan, None
+            best = min(best, (reached[0], answer.detach()), key=lambda each: each[0])
+    return best if isfinite(best[0]) else (nan, None)
 
 
 def _kinds(output: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:

@@ -8,6 +8,7 @@ norm in training mode mixes its batch by design, and so do losses that compare e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -20,6 +21,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME, CHECKUP_SAME_SINGLE
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, changed, experiment, finding, part
+from lettrine.torch.checkup.joined import Joined, joined
 from lettrine.torch.checkup.layout import answers, by_example, examples_along, few_of, narrowed, others, with_row
 from lettrine.torch.checkup.shifts import time_axis
 from lettrine.torch.checkup.spread import Place, begins, change, record_calls
@@ -56,7 +58,7 @@ def independence(task: Task) -> Result:
     """Change one example and compare the answers to the others.
 
     Measured: How much the answers to other examples change when one example is changed, in eval mode and float64; and the
-    gradient of these answers at that example.
+    gradient of these answers at that example. Of examples that are joined, such as graphs, one gets noise.
     Formula: change = largest abs(after - before) / size of the answers.
     """
     try:
@@ -66,7 +68,9 @@ def independence(task: Task) -> Result:
     task.model.eval()
     with torch.no_grad():
         output = task.outputs(call)
-    seen = [mixing for axis in (0, 1) if (mixing := _along(task, call, output, axis)) is not None]
+    parts = joined(call, output)
+    ways = (_of_joined(task, call, parts),) if parts else (_along(task, call, output, axis) for axis in (0, 1))
+    seen = [mixing for mixing in ways if mixing is not None]
     # Axis 1 alone holds the examples only if inputs disagree on axis 0: two lengths, time first.
     if not seen or (seen[0].axis == 1 and examples_along(call, 0)):
         raise Skip("not applicable", "inputs and outputs have no axis of examples in common that can be shortened")
@@ -84,6 +88,29 @@ def independence(task: Task) -> Result:
     if first.place is not None and _one_sequence(task, call, first.place):
         found = replace(found, severity="info", remedy=_ONE_SEQUENCE)
     return Result(found.message, (found,), figures | {"axis": first.axis}, where=found.where)
+
+
+def _of_joined(task: Task, call: Call, parts: Joined) -> Mixing | None:
+    """Mixing of examples that are joined along one axis; None if the model does not take noise on one of them."""
+    for exact in (True, False):
+        given = Call(in_double(call.args), in_double(dict(call.kwargs))) if exact else call
+        with suppress(Exception), task.boxed(exact=exact), torch.no_grad():
+            task.model.eval()
+            return _noised(task, given, parts, exact=exact)
+    return None
+
+
+def _noised(task: Task, call: Call, parts: Joined, *, exact: bool) -> Mixing:
+    limit, share, place = CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE, 0.0, None
+    output, before = record_calls(task.model, partial(task.outputs, call))
+    for example in (0, parts.count - 1):
+        other, after = record_calls(task.model, partial(task.outputs, parts.with_noise(call, example)))
+        kept = parts.others(example)
+        one, two = ([kept(each) for _, each in leaves(made)] for made in (output, other))
+        now = max(change(a, b) for a, b in zip(one, two, strict=True) if a is not None and b is not None)
+        if now > share:
+            share, place = now, begins(before, after, kept, limit)
+    return Mixing(0, parts.count, share, 0.0, exact, place)
 
 
 def _along(task: Task, call: Call, output: Any, axis: int) -> Mixing | None:

@@ -16,6 +16,7 @@ from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.layout import examples_along
+from lettrine.torch.checkup.one_row import one_row
 from lettrine.torch.checkup.remedies import LOWER, rate_times
 from lettrine.torch.checkup.spread import Called, change, record_calls
 from lettrine.torch.checkup.task import Task
@@ -27,7 +28,8 @@ STEPS: Final = 10  # two gates in a row that begin at 0 need a few steps to open
 
 @experiment("inputs", "Inputs matter", passes=STEPS + 6, trains=True)
 def inputs(task: Task) -> Result:
-    """Swap the inputs between examples, all of them and one tensor at a time.
+    """Swap the inputs between examples, all of them and one tensor at a time. An input of a single row is kept the same in all
+    batches.
 
     Measured: How much the answers change when examples swap their inputs, all together and one tensor at a time, after ten steps.
     Formula: change = largest abs(after - before) / size of the answers.
@@ -38,6 +40,8 @@ def inputs(task: Task) -> Result:
         raise Skip("not applicable", "the loss function does not call the model itself, so its inputs are not known") from None
     rows = examples_along(call, 0)
     traded = [path for path, each in leaves(call.given) if _differs(each, rows)]
+    if rows < 2 and (single := one_row(task)) is not None:
+        return Result(single.message, (single,))
     if rows < 2 or not traded:
         raise Skip("not applicable", "the inputs have no axis of examples, or all examples are alike")
     with task.boxed():

@@ -20,7 +20,7 @@ from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.chain import linear_chain
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of
+from lettrine.torch.checkup.experiments.first_loss import constant_loss, free_loss, output_of
 from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.spread import change
 from lettrine.torch.checkup.task import SEED, Task
@@ -35,6 +35,7 @@ LINEAR: Final = 0.5  # of the best constant answer's loss: what several layers t
 MOST_BACK: Final = 64  # parameters taken back to their start one by one, and
 MOST_TOLD: Final = 8  # kept as figures, while
 BACK_SHARE: Final = 0.3  # of all the time is left
+ALIKE: Final = 0.02  # of the best constant answer's loss: no less than that is gained by an answer of its own for each example
 DONE: Final = 0.02  # share of the first loss: below it the batch is memorised
 SHARE: Final = 0.12  # share of the remaining time, for each try
 
@@ -100,7 +101,14 @@ def one_batch(task: Task) -> Result:
     linear = bool(layers) or _is_linear(task)
     arriving = linear and reached > reference  # it can be a constant: it is on the way there, and says nothing of the task
     found = _finding(first, reached, reference, goal, layers, linear=linear)
-    return Result(said, () if arriving else (found,), figures)
+    return Result(said, () if arriving or _one_for_all(task, reference) else (found,), figures)
+
+
+def _one_for_all(task: Task, reference: float) -> bool:
+    """Whether an answer of its own for each example is no better than the best one for all, as where another network judges them:
+    then a batch that is answered alike is not one that cannot be memorised.
+    """
+    return isfinite(reference) and free_loss(task) > (1 - ALIKE) * reference > 0
 
 
 def fit(
