@@ -41,7 +41,7 @@ class Coder(nn.Module):
 @fault(
     kind="no-gradient",
     also=("never-moved", "frozen-random", "detached-generator", "collapsed-embedding"),
-    where="codebook",
+    where="vq.codebook",
     project="showlab/Olaf-World",
     source="github.com/showlab/Olaf-World/issues/8",
 )

@@ -1,4 +1,4 @@
-"""Faults on what hangs together: the answer among the features, graphs that see each other, a push that fades where it is near."""
+"""Faults on what hangs together: the answer among the features, graphs that see each other, a push that fades when near."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def the_answer_among_the_features(doctor: Doctor, seed: int, cured: bool) -> Sco
 
 
 class Graphormer(nn.Module):
-    """All nodes of a batch in one long list; attention with a bias for what is bound together; the first node of each graph answers."""
+    """All nodes of a batch in one list; attention with a bias for what is bound; the first node of each graph answers."""
 
     def __init__(self, apart: bool) -> None:
         super().__init__()
@@ -166,4 +166,4 @@ def a_push_that_fades_where_it_is_near(doctor: Doctor, seed: int, cured: bool) -
             watch.loss(loss)
     with torch.no_grad():
         near = apart(model(held_x)).fill_diagonal_(math.inf).topk(2, dim=1, largest=False).indices
-        return above((held_track[near] == held_track[:, None]).float().mean(), 0.6)
+        return above((held_track[near] == held_track[:, None]).float().mean(), 0.75)

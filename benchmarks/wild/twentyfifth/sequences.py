@@ -1,4 +1,4 @@
-"""Faults on what comes in a row: words as plain numbers, a row of nothing but minus infinity, one number in a norm, sorted notes."""
+"""Faults on what comes in a row: words as numbers, rows of minus infinity, a norm over one number, sorted notes."""
 
 from __future__ import annotations
 

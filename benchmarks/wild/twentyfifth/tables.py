@@ -138,3 +138,39 @@ def chances_of_the_rare_label(doctor: Doctor, seed: int, cured: bool) -> Score:
     with torch.no_grad():
         said, rare = model(rows.held_x).argmax(1), rows.held_y > 0
         return above(((said[rare] == 1).float().mean() + (said[~rare] == 0).float().mean()) / 2, 0.75)
+
+
+class LikeXception(nn.Module):
+    """Three views, each through a layer, and two layers over all of them."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.cut = cut
+        self.views = nn.ModuleList(nn.Linear(6, 24) for _ in range(3))
+        self.fc_last_1, self.fc_last_2 = nn.Linear(72, 32), nn.Linear(32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = [F.relu(view(each)) for view, each in zip(self.views, x.chunk(3, 1), strict=True)]
+        out = self.fc_last_2(F.relu(self.fc_last_1(torch.cat(seen, 1))))
+        return torch.sigmoid(F.relu(out) if self.cut else out)
+
+
+@fault(
+    kind="relu-logits",
+    also=("dead-units",),
+    project="discuss.pytorch.org/56327",
+    source="discuss.pytorch.org/t/output-of-the-binary-classification-model/56327",
+)
+def a_chance_never_below_a_half(doctor: Doctor, seed: int, cured: bool) -> Score:
+    """Two classes from three views: a ReLU stands before the sigmoid, so that the net can say one of them only."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1600, 18, generator=generator)
+    y = (x[:, :9].sum(1) + 2 * x[:, 9] * x[:, 10] > 0).float()[:, None]
+    rows = data.split(x, y, seed)
+    model = LikeXception(cut=not cured)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.binary_cross_entropy, optimizer)
+    fit(doctor, model, optimizer, F.binary_cross_entropy, data.batches(rows.x, rows.y, 32, 500, seed), held=rows, every=100)
+    with torch.no_grad():
+        return below(F.binary_cross_entropy(model(rows.held_x), rows.held_y), 0.3)
