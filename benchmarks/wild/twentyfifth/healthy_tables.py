@@ -127,7 +127,7 @@ def worth_and_gain_apart(doctor: Doctor, seed: int) -> Score:
 
 @healthy(project="kkirchheim/pytorch-ood", source="github.com/kkirchheim/pytorch-ood")
 def digits_never_met(doctor: Doctor, seed: int) -> Score:
-    """Digits 0 to 7 are named, and noise shall be named evenly: 8 and 9 are then told by a low largest score."""
+    """Digits 0 to 7 are named, and pictures turned over in noise shall get even chances."""
     torch.manual_seed(seed)
     rows = data.digits(seed)
     known, held = rows.y < 8, rows.held_y < 8
