@@ -25,6 +25,7 @@ from lettrine.torch.checkup.reach import reach
 from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.task import SEED, Task, takes_closure
 from lettrine.torch.checkup.unused import Unused, dense
+from lettrine.torch.devices import double
 
 LOWER: Final = 2.0**-8  # times the scale of a GradScaler, for the second look
 ALIKE: Final = 1e-4  # of the largest value: values as near as that are equal
@@ -144,7 +145,7 @@ def _scalers(task: Task) -> list[GradScaler]:
 
 
 def _norm(gradients: list[Tensor | None]) -> float:
-    return sqrt(sum(float(each.double().square().sum()) for each in gradients if each is not None))
+    return sqrt(sum(float(double(each).square().sum()) for each in gradients if each is not None))
 
 
 def _apart(one: Heard, other: Heard) -> float:
@@ -179,12 +180,12 @@ def _rescaled(task: Task, plain: Heard) -> dict[str, float]:
 
 def _clipped_value(gradients: list[Tensor | None]) -> float:
     """The value at which each value was clipped; NaN if few of them have the largest one."""
-    values = torch.cat([each.double().abs().flatten() for each in gradients if each is not None])
+    values = torch.cat([double(each).abs().flatten() for each in gradients if each is not None])
     values = values[values > 0]
     if len(values) < LEAST:
         return nan
     largest = values.max()
-    alike = (values > (1 - ALIKE) * largest).double().mean()
+    alike = double(values > (1 - ALIKE) * largest).mean()
     return float(largest) if float(alike) > CLIPPED else nan
 
 

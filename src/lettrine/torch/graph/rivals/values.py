@@ -29,6 +29,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import WATCHED, FunctionCall
 from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.makers import makers
 from lettrine.torch.graph.memory import memory, tensors_within
@@ -163,7 +164,7 @@ def _paid(added: list[Tensor]) -> int:
     """How many rewards stand out: small costs of each step do not."""
     if not added:
         return 0
-    rewards = torch.cat(added).double()
+    rewards = double(torch.cat(added))
     apart = (rewards - rewards.mode().values).abs()
     return int((apart >= apart.max() / 2).sum()) if bool(apart.max() > 0) else 0
 
