@@ -16,6 +16,7 @@ from torch.nn import functional
 import lettrine
 from lettrine.health.trace import OUTPUT_STATS, PARAMETER_STATS
 from lettrine.torch.engine import TorchEngine
+from lettrine.torch.kept import packed, unpacked
 from lettrine.training.folder import load_run
 from lettrine.training.interrupt import Requests
 from lettrine.training.session import Session
@@ -125,6 +126,19 @@ def test_a_device_without_float64_is_watched_like_any_other(kind: str) -> None:
     assert not [each for each in there.outcomes if each.status == "failed"]
     assert [each.id for each in there.findings] == [each.id for each in here.findings]
     assert {each.kind for each in there.trace.evidence} == {each.kind for each in here.trace.evidence}
+
+
+def test_a_checkpoint_may_be_loaded_onto_it(tmp_path: Path) -> None:
+    """As `torch.load(path, map_location=device)` does, with all that is in it; also where that device has no float64."""
+    there, _ = on_device("perceptron", "second", watched=True, half=False)
+    torch.save(packed(there.trace), tmp_path / "health.pt")
+    with without_float64():
+        kept = torch.load(tmp_path / "health.pt", map_location="second", weights_only=True)
+        assert {each.device.type for each in kept["arrays"].values()} == {"second"}
+        again = unpacked(kept)
+    assert again.steps.tolist() == there.trace.steps.tolist()
+    assert again.facts == there.trace.facts
+    np.testing.assert_array_equal(again.loss.mean, there.trace.loss.mean)
 
 
 @pytest.mark.parametrize("form", [perceptron, convolutions])

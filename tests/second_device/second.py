@@ -10,7 +10,7 @@ import sysconfig
 import tempfile
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -46,6 +46,7 @@ def register() -> None:
         is_initialized=lambda: True,
         device_count=lambda: 1,
         current_device=lambda: 0,
+        device=lambda _device: nullcontext(),
         manual_seed_all=torch.ops.second_device.seed,
         get_rng_state=lambda _device=0: torch.ops.second_device.random_state(),
         set_rng_state=lambda state, _device=0: torch.ops.second_device.set_random_state(state),

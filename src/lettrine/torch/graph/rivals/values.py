@@ -219,7 +219,8 @@ def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Te
         discount = next((each for each in numbers if _DISCOUNTS[0] <= each < _DISCOUNTS[1]), value.discount)
         return replace(value, masked=value.masked or bool(data), discount=discount)
     if call.name in _ADDING and (data or (not isnan(value.discount) and _numbers(call, given))):
-        rewards = data[0] if data else torch.full(given[0].shape, _numbers(call, given)[0])  # the same number for each step
+        # A number is the same reward for each step.
+        rewards = data[0] if data else torch.full(given[0].shape, _numbers(call, given)[0], device=given[0].device)
         return replace(value, added=True, rewards=rewards if value.rewards is None else value.rewards)
     return value
 
