@@ -106,6 +106,29 @@ def test_one_word_is_one_thing() -> None:
     assert all(place.startswith("integrations/") for name in IN_EACH_FRAMEWORK for place in twice[name])
 
 
+IN_FLOAT64 = {
+    "engine.py": 1,  # of a device that was chosen for it
+    "checkup/task.py": 1,  # where `devices.has_float64` was asked before: here, and below
+    "checkup/values.py": 1,
+    "checkup/experiments/one_batch.py": 1,
+}
+
+
+def test_float64_is_taken_only_where_it_is() -> None:
+    """Graphics cards of Apple have none: values go there by `devices.double`, or after `cpu()`."""
+    found: dict[str, int] = {}
+    for path in sorted((SOURCE / "torch").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            method = node.func if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+            if method is None or not (method.attr == "double" or any("float64" in ast.unparse(each) for each in node.args)):
+                continue
+            of = ast.unparse(method.value)
+            if method.attr in ("double", "to") and not of.endswith(".cpu()") and not of.startswith(("exact(", "torch.")):
+                name = path.relative_to(SOURCE / "torch").as_posix()
+                found[name] = found.get(name, 0) + 1
+    assert found == IN_FLOAT64
+
+
 def loaded_by(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -22,7 +22,7 @@ from lettrine.health.limits import UPDATE_LARGE
 from lettrine.health.trace import OUTPUT_STATS, Histogram, ModuleInfo
 from lettrine.report import curves, heat, html, layers
 from lettrine.report.beside import REPLAYED
-from lettrine.report.columns import AROUND, LINE, WIDE, card_height, in_two_columns
+from lettrine.report.columns import AROUND, LINE, WIDE, card_height, half_empty, in_two_columns
 from lettrine.report.draw import finish
 from lettrine.report.figure import frames_of
 from lettrine.report.kinds import kinds
@@ -231,6 +231,8 @@ def test_densities_of_one_kind_stand_below_one_another_in_their_own_unit() -> No
 
 
 def test_cards_fill_two_columns_evenly() -> None:
+    assert half_empty([10, 5, 8, 8])
+    assert not half_empty([10, 7, 8, 6, 1]), "the last one stands alone"
     assert in_two_columns([5, 1, 1, 3]) == [0, 1, 2, 3]
     assert in_two_columns([10, 10, 30, 20, 30]) == [0, 1, 2, 3, 4]
     assert in_two_columns([10, 30, 10, 50, 20]) == [0, 3, 1, 2, 4]

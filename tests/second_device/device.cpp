@@ -1,12 +1,15 @@
 // A second device for tests. Its memory is the processor's, but torch takes it for another device, as it would a GPU. Every
-// operation runs on the processor, mostly by copies. What would wait for a GPU (a value that is read) is counted.
+// operation runs on the processor, mostly by copies. What would wait for a GPU (a value that is read) is counted. Random numbers
+// come from a generator of its own. On demand it has no float64, like the graphics cards of Apple.
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/Functions.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/CPUFallback.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/native_batch_norm.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
@@ -25,6 +28,18 @@ namespace {
 constexpr auto kind = c10::DeviceType::PrivateUse1;
 std::atomic<int64_t> waits{0};
 thread_local bool by_copies = false;  // a copy of the fallback's own, not of the program's
+bool has_float64 = true;
+
+at::Generator& generator() {
+  static at::Generator own = at::detail::createCPUGenerator();
+  return own;
+}
+
+c10::ScalarType known(std::optional<c10::ScalarType> type) {
+  const auto found = c10::dtype_or_default(type);
+  TORCH_CHECK_TYPE(has_float64 || found != at::kDouble, "this device has no float64");
+  return found;
+}
 
 struct Memory final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
@@ -60,13 +75,13 @@ const bool hooked = (at::RegisterPrivateUse1HooksInterface(new Hooks), true);
 at::Tensor empty(
     c10::IntArrayRef size, std::optional<c10::ScalarType> type, std::optional<c10::Layout>, std::optional<c10::Device>,
     std::optional<bool>, std::optional<c10::MemoryFormat> format) {
-  return at::detail::empty_generic(size, &memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(type), format);
+  return at::detail::empty_generic(size, &memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), known(type), format);
 }
 
 at::Tensor empty_strided(
     c10::IntArrayRef size, c10::IntArrayRef stride, std::optional<c10::ScalarType> type, std::optional<c10::Layout>,
     std::optional<c10::Device>, std::optional<bool>) {
-  return at::detail::empty_strided_generic(size, stride, &memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(type));
+  return at::detail::empty_strided_generic(size, stride, &memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), known(type));
 }
 
 // The same memory, seen as the processor's.
@@ -138,7 +153,29 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
   return {back(a), back(b), back(c)};
 }
 
+// Its schema does not say that the running statistics change, so the fallback would leave them as they are.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> batch_norm(
+    const at::Tensor& input, const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>& bias,
+    const std::optional<at::Tensor>& mean, const std::optional<at::Tensor>& variance, bool training, double momentum, double eps) {
+  auto [a, b, c] = at::native_batch_norm(
+      here(input), here(weight), here(bias), here(mean), here(variance), training, momentum, eps);
+  return {there(a), there(b), there(c)};
+}
+
+// For the time of one operation the processor draws from the device's generator.
+struct Drawing {
+  at::Generator theirs = at::detail::getDefaultCPUGenerator();
+  at::Tensor kept = theirs.get_state();
+  Drawing() { theirs.set_state(generator().get_state()); }
+  ~Drawing() {
+    generator().set_state(theirs.get_state());
+    theirs.set_state(kept);
+  }
+};
+
 void on_the_processor(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  std::optional<Drawing> drawing;
+  if (op.hasTag(at::Tag::nondeterministic_seeded)) drawing.emplace();
   const auto& name = op.schema().name();
   if (name == "aten::nonzero" || name == "aten::masked_select" || name == "aten::_unique2" || name == "aten::equal") ++waits;
   by_copies = true;
@@ -165,6 +202,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_reshape_alias", TORCH_FN(at::native::_reshape_alias));
   m.impl("convolution_overrideable", &convolution);
   m.impl("convolution_backward_overrideable", &convolution_backward);
+  m.impl("native_batch_norm", &batch_norm);
   m.impl("unfold", TORCH_FN(at::native::unfold));
   m.impl("set_.source_Storage", TORCH_FN(at::native::set_));
   m.impl("set_.source_Storage_storage_offset", TORCH_FN(at::native::set_storage_cpu_));
@@ -172,6 +210,10 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
 
 TORCH_LIBRARY(second_device, m) {
   m.def("waits() -> int", [] { return waits.load(); });
+  m.def("random_state() -> Tensor", [] { return generator().get_state(); });
+  m.def("set_random_state(Tensor state) -> ()", [](const at::Tensor& state) { generator().set_state(state); });
+  m.def("seed(int seed) -> ()", [](int64_t seed) { generator().set_current_seed(static_cast<uint64_t>(seed)); });
+  m.def("with_float64(bool wanted) -> ()", [](bool wanted) { has_float64 = wanted; });
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 """A second device for torch, `second`: what a GPU is, without one. Its memory is the processor's, but torch keeps it apart: to
-mix them is an error, and whatever would wait for a GPU is counted. Compiled at the first import, for the torch that is installed.
+mix them is an error, whatever would wait for a GPU is counted, random numbers are drawn there, and it can do without float64.
+Compiled at the first import, for the torch that is installed.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ import subprocess
 import sysconfig
 import tempfile
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from torch.utils.cpp_extension import include_paths, library_paths
+
+from lettrine.torch.devices import has_float64
 
 HERE = Path(__file__).parent
 
@@ -41,14 +46,27 @@ def register() -> None:
         is_initialized=lambda: True,
         device_count=lambda: 1,
         current_device=lambda: 0,
-        manual_seed_all=lambda _seed: None,
-        get_rng_state=lambda _device=0: torch.get_rng_state(),
-        set_rng_state=lambda _state, _device=0: None,
+        device=lambda _device: nullcontext(),
+        manual_seed_all=torch.ops.second_device.seed,
+        get_rng_state=lambda _device=0: torch.ops.second_device.random_state(),
+        set_rng_state=lambda state, _device=0: torch.ops.second_device.set_random_state(state),
         get_amp_supported_dtype=lambda: [torch.float16, torch.bfloat16],
         _is_in_bad_fork=lambda: False,
     )
     torch._register_device_module("second", module)
     torch.utils.generate_methods_for_privateuse1_backend()
+
+
+@contextmanager
+def without_float64() -> Iterator[None]:
+    """The device as a graphics card of Apple's: float64 is an error."""
+    has_float64.cache_clear()
+    torch.ops.second_device.with_float64(False)
+    try:
+        yield
+    finally:
+        torch.ops.second_device.with_float64(True)
+        has_float64.cache_clear()
 
 
 def waits() -> int:

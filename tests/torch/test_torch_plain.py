@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 import logging
 import pickle
 import subprocess
@@ -18,8 +19,10 @@ from trainings import adam, batches, mlp
 
 from lettrine import health
 from lettrine.errors import HealthError
+from lettrine.health.archive import trace_to_arrays
 from lettrine.health.tracking import MOST, chosen
 from lettrine.torch.autowatch import SEARCHED
+from lettrine.torch.kept import unpacked
 from lettrine.torch.watching.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
@@ -298,6 +301,9 @@ def test_a_run_goes_on_where_its_state_stood() -> None:
         losses += train(model, optimiser, 5, second)
         with pytest.raises(HealthError, match="after start"):
             second.load_state_dict(state)
+    arrays, values = trace_to_arrays(first.trace())  # as older versions kept them
+    older = unpacked({"arrays": {name: torch.from_numpy(each) for name, each in arrays.items()}, "values": json.dumps(values)})
+    assert older.loss.mean.tolist() == first.trace().loss.mean.tolist()
     trace = second.trace()
     assert second.steps == 15
     assert trace.steps.tolist() == list(range(15))

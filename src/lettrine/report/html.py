@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from lettrine import __version__
 from lettrine.health.findings import Report
-from lettrine.report.columns import card_height, in_two_columns
+from lettrine.report.columns import card_height, half_empty, in_two_columns
 from lettrine.report.experiments import HEADER, cells, experiment_rows
 from lettrine.report.figure import Figure, frames_of, need, specification, to_themed_svg, write_bytes
 from lettrine.report.pictures import figures
@@ -163,11 +163,12 @@ def page(**values: Any) -> str:
         found = frames_of(drawn[id(figure)][0])
         return found and markup(json.dumps(found, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
-    flowing = len(values["modules"]) >= TOOLS_FROM or any(fold.members for fold in values["modules"])
+    pictures = list(values["pictures"].items())
+    heights = [card_height(draw(each), each.reading) for _, each in pictures]
+    many = len(values["modules"]) >= TOOLS_FROM or any(fold.members for fold in values["modules"])
+    flowing = many or half_empty(heights)
     if flowing:
-        pictures = list(values["pictures"].items())
-        order = in_two_columns([card_height(draw(each), each.reading) for _, each in pictures])
-        values["pictures"] = dict(pictures[place] for place in order)
+        values["pictures"] = dict(pictures[place] for place in in_two_columns(heights))
 
     environment.filters |= {
         "walk": walk,

@@ -19,6 +19,7 @@ from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, named_modules, role_of, unwrapped
 from lettrine.torch.capture.outputs import main_tensor
+from lettrine.torch.devices import double, random_states
 from lettrine.torch.graph.reading import linear_makers
 from lettrine.torch.initial import restored
 
@@ -110,11 +111,11 @@ class _Work:
         self.scales: dict[str, LayerScale] = {}
         tables = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
         self.tied = {id(parameter) for table in tables for parameter in table.parameters(recurse=False)}
-        self.random = torch.get_rng_state()
+        self.rewind = random_states()
 
     def forward(self) -> Any:
         # Dropout draws the same masks each time, so that the same values are scaled and measured.
-        torch.set_rng_state(self.random)
+        self.rewind()
         if isinstance(self.inputs, Mapping):
             return self.model(**self.inputs)
         return self.model(*self.inputs) if isinstance(self.inputs, tuple) else self.model(self.inputs)
@@ -266,7 +267,7 @@ class _Work:
 
 def _spread(output: Tensor, name: str) -> float:
     """Standard deviation of all values. Raises HealthError if it is not finite."""
-    value = float(output.detach().double().std()) if output.numel() > 1 else 0.0
+    value = float(double(output.detach()).std()) if output.numel() > 1 else 0.0
     if not isfinite(value):
         raise HealthError(
             f"the outputs of {name} are not finite before anything was trained; see what it is given, and its weights"

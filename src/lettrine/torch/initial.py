@@ -16,6 +16,7 @@ from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.torch.capture.catalogue import unwrapped
+from lettrine.torch.devices import random_states
 from lettrine.torch.watching.watch import Watch
 
 
@@ -67,8 +68,7 @@ def restored(*things: Any) -> Iterator[None]:
     values = [(tensor, tensor.detach().clone()) for tensor in held]
     gradients = [(tensor, tensor.grad) for tensor in tensors]
     modes = [(module, module.training) for module in modules]
-    devices = sorted({tensor.device.index for tensor in held if tensor.is_cuda})
-    states = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    restore = random_states()
     others = random.getstate(), np.random.get_state()  # noqa: NPY002  the global generator a module may draw from
     for tensor in tensors:
         tensor.grad = None
@@ -85,9 +85,7 @@ def restored(*things: Any) -> Iterator[None]:
             tensor.grad = gradient
         for module, mode in modes:
             module.training = mode
-        torch.set_rng_state(states[0])
-        for device, state in zip(devices, states[1], strict=True):
-            torch.cuda.set_rng_state(state, device)
+        restore()
         random.setstate(others[0])
         np.random.set_state(others[1])  # noqa: NPY002
 

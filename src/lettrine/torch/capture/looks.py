@@ -34,6 +34,7 @@ from lettrine.torch.capture.functions import FunctionCall, ModuleCall
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.capture.thrown_away import ThrownAway
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.means import weight_of
 from lettrine.torch.graph.losses.scales import last_factors
 from lettrine.torch.graph.losses.terms import Term, terms_of
@@ -145,7 +146,7 @@ class Look(OfModel):
         if self.loss is None:
             return nan
         loss = self.loss.detach()
-        return float(loss if loss.numel() == 1 else loss.double().sum())
+        return float(loss if loss.numel() == 1 else double(loss).sum())
 
     @cached_property
     def scale(self) -> tuple[tuple[float, ...], float]:

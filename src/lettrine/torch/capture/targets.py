@@ -100,7 +100,7 @@ def targets(gradient: Tensor, axis: int = -1) -> Targets:
     known = np.flatnonzero(least < 0)  # an ignored target has a gradient of 0
     some = torch.from_numpy(known[:: max(1, len(known) // _COMPARED)]).to(table.device)
     rows = table[torch.unravel_index(some, table.shape[:-1])]  # (C, K)
-    others = rows[:, torch.from_numpy(places).to(table.device)[some]].double().cpu().numpy()
+    others = rows[:, torch.from_numpy(places).to(table.device)[some]].cpu().double().numpy()
     return Targets(places[known], least[known].astype(np.float64), sums.astype(np.float64), others)
 
 

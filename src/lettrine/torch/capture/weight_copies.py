@@ -19,6 +19,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.copies import local, measurable
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import Hook
+from lettrine.torch.devices import double
 
 _EVALUATIONS: Final = 4_096  # that are remembered
 _PARAMETERS: Final = 8  # whose values tell the weights of one evaluation from those of another
@@ -78,7 +79,7 @@ class WeightCopies:
         if not own or not all(map(measurable, own)):
             return ()
         with torch.no_grad():
-            return tuple(torch.stack([each.reshape(-1)[:_VALUES].double().sum() for each in own]).tolist())
+            return tuple(torch.stack([double(each.reshape(-1)[:_VALUES]).sum() for each in own]).tolist())
 
 
 class _Copied(Hook):

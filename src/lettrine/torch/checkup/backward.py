@@ -19,6 +19,7 @@ from lettrine.health.limits import CHECKUP_BACKWARD
 from lettrine.torch.checkup.experiment import finding, part
 from lettrine.torch.checkup.spread import change
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.devices import double
 
 STEP: Final = 1e-6  # step of finite differences, in float64
 FLAT: Final = 1e-9  # smaller derivatives count as 0
@@ -88,7 +89,7 @@ def _intercepted(function: Any, calls: list[tuple[Any, ...]]) -> Iterator[None]:
 def _compared(function: Any, args: tuple[Any, ...]) -> float | None:
     """Derivatives along a random direction by the backward pass and by finite differences; None if they cannot be compared."""
     generator = torch.Generator().manual_seed(1)
-    doubled = [each.double() if isinstance(each, Tensor) and each.is_floating_point() else each for each in args]
+    doubled = [double(each) if isinstance(each, Tensor) and each.is_floating_point() else each for each in args]
     asked = [place for place, each in enumerate(doubled) if isinstance(each, Tensor) and each.is_floating_point()]
     if _chosen(function, doubled, asked):
         return None

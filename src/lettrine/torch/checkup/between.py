@@ -19,6 +19,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_RESCALED
 from lettrine.torch.checkup.experiment import finding
 from lettrine.torch.checkup.unused import dense
+from lettrine.torch.devices import double
 from lettrine.torch.private import version
 
 ALIKE: Final = 1e-3  # relative difference: a norm that was not clipped is never so constant
@@ -51,7 +52,7 @@ class Sizes:
     @staticmethod
     def of(gradient: Tensor | None) -> Sizes:
         """Those of one gradient."""
-        values = dense(gradient).double().abs() if gradient is not None else torch.zeros(0)
+        values = double(dense(gradient)).abs() if gradient is not None else torch.zeros(0)
         if not values.numel():
             return Sizes()
         largest = float(values.max())

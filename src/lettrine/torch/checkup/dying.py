@@ -18,6 +18,7 @@ from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import mean_loss
+from lettrine.torch.devices import double
 
 LOOKED_AT: Final = 4  # batches
 EACH: Final = 10  # steps from one measurement of the pace to the next
@@ -87,7 +88,7 @@ def _matrices(model: nn.Module) -> dict[str, Tensor]:
 def _moved(model: nn.Module, before: dict[str, Tensor]) -> float:
     """Median of std(after - before) / std(before); NaN if no matrix has a spread."""
     now = dict(model.named_parameters())
-    pairs = [(float((now[name].detach() - each).double().std()), float(each.double().std())) for name, each in before.items()]
+    pairs = [(float(double(now[name].detach() - each).std()), float(double(each).std())) for name, each in before.items()]
     return median([moved / size for moved, size in pairs if size > 0] or [nan])
 
 
@@ -105,7 +106,7 @@ def dead_units(task: Task) -> dict[str, float]:
             alive[key] = alive[key] | seen if key in alive and alive[key].shape == seen.shape else seen
     shares: dict[str, float] = {}
     for (name, _), seen in alive.items():
-        shares[name] = max(shares.get(name, 0.0), 1.0 - float(seen.double().mean()))
+        shares[name] = max(shares.get(name, 0.0), 1.0 - float(double(seen).mean()))
     return shares
 
 

@@ -13,6 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lettrine.torch.devices import double, exact
+
 FEW, MANY = 8, 64  # bins, and
 FILLED: Final = 10  # least examples in each bin, if there are enough
 MOST_VALUES: Final = 256  # integer values with their own bin; more are binned like other numbers
@@ -27,14 +29,15 @@ def told(features: Tensor, target: Tensor, *, classes: bool) -> tuple[Tensor, in
     features: (N, F). target: (N,). classes: the targets are class numbers, otherwise they are values. Returns shares (F,): 1 if
     the feature tells everything, 0 or less if nothing; NaN if the held-out targets are all alike.
     """
+    features, target = exact(features), exact(target)
     order = torch.randperm(len(target), generator=torch.Generator().manual_seed(1))[:MOST_ROWS].to(target.device)
     held = len(order) // HELD_OUT
     tried, learned = order[:held], order[held:]
     if classes:
         kinds, target = torch.unique(target, return_inverse=True)
-        targets = torch.nn.functional.one_hot(target, len(kinds)).double()  # (N, K)
+        targets = double(torch.nn.functional.one_hot(target, len(kinds)))  # (N, K)
     else:
-        targets = target.double()[:, None]
+        targets = double(target)[:, None]
     bins = min(MANY, max(FEW, len(learned) // FILLED))
     width = max(1, CHUNK // (max(len(order), 2 * bins * targets.shape[1]) * bins))
     shares = []
@@ -53,8 +56,8 @@ def _told(codes: Tensor, y: Tensor, new_codes: Tensor, new_y: Tensor, bins: int,
     if classes:
         usual = y.sum(0).argmax()
         said = torch.where(sums.sum(2) > 0, sums.argmax(2), usual)  # (F, bins)
-        wrong = (said.gather(1, new_places) != new_y.argmax(1)).double().mean(1)
-        chance = (new_y.argmax(1) != usual).double().mean()
+        wrong = double(said.gather(1, new_places) != new_y.argmax(1)).mean(1)
+        chance = double(new_y.argmax(1) != usual).mean()
         return 1.0 - wrong / chance if chance > 0 else torch.full_like(wrong, torch.nan)
     counts = torch.zeros(features, bins, dtype=y.dtype, device=y.device)
     counts.scatter_add_(1, places, torch.ones_like(places, dtype=y.dtype))
@@ -70,7 +73,7 @@ def _coded(x: Tensor, new_x: Tensor, bins: int) -> tuple[Tensor, Tensor, int]:
         low, high = int(min(x.min(), new_x.min())), int(max(x.max(), new_x.max()))
         if low >= 0 and high < MOST_VALUES:
             return x.long(), new_x.long(), high + 1
-    x, new_x = x.double(), new_x.double()
+    x, new_x = double(x), double(new_x)
     at = torch.linspace(0, len(x) - 1, bins + 1, device=x.device)[1:-1].round().long()
     edges = x.sort(0).values[at]  # (bins - 1, F)
     # A value that many examples share becomes an edge: values below, at and above it go to different bins.

@@ -12,6 +12,7 @@ from lettrine.health.findings import Finding
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import finding
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.terms import terms_of
 from lettrine.torch.graph.reading import operation
 
@@ -59,7 +60,7 @@ def no_floor(task: Task, loss: Tensor, output: Tensor | None) -> Finding | None:
     if not isinstance(target, Tensor) or not (_ends_in_binary(loss) or _written_by_hand(task, output, target)):
         return None
     least, most = float(target.min()), float(target.max())
-    outside = float(((target < 0) | (target > 1)).double().mean())
+    outside = float(double((target < 0) | (target > 1)).mean())
     if not outside > OUTSIDE:
         return None
     return finding(

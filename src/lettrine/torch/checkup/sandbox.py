@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lettrine.torch.checkup.reach import Reached, reach
+from lettrine.torch.devices import random_states
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def sandbox(*roots: Any) -> Iterator[None]:
 
     Restored bit by bit: values of parameters, buffers and tensor attributes, gradients, requires_grad flags, attributes and
     hooks of modules, train and eval modes, the optimiser's state and settings, and the state of the random generators of torch
-    (CPU and CUDA), numpy and Python, and of generators the roots hold. Iterators among the roots are used up.
+    (processor and accelerator), numpy and Python, and of generators the roots hold. Iterators among the roots are used up.
     """
     held = _Held(reach(*roots))
     with random_restored(*held.reached.generators):
@@ -100,19 +101,15 @@ class _Held:
 @contextmanager
 def random_restored(*generators: Any) -> Iterator[None]:
     """On exit, set the global generators and the given ones back to their state on entry."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002  modules may draw from it
-    started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = torch.cuda.get_rng_state_all() if started else []
+    restore, states = random_states(), (random.getstate(), np.random.get_state())  # noqa: NPY002  modules may draw from it
     own = [(each, _state_of(each)) for each in generators]
     try:
         yield
     finally:
         with uninterrupted():
-            torch.set_rng_state(states[0])
-            random.setstate(states[1])
-            np.random.set_state(states[2])  # noqa: NPY002
-            for number, state in enumerate(devices):
-                torch.cuda.set_rng_state(state, number)
+            restore()
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
             for each, state in own:
                 _set_state(each, state)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lettrine.torch.capture.catalogue import kind_of, named_modules
 from lettrine.torch.checkup.values import leaves
+from lettrine.torch.devices import double
 
 Kept = Callable[[Tensor], Tensor | None]
 """The part of a tensor that must not change; None if the shape does not tell which part that is."""
@@ -92,7 +93,7 @@ def change(first: Tensor, second: Tensor) -> float:
         return 0.0
     if not first.is_floating_point():
         return float((first != second).any())
-    one, other = first.detach().double(), second.detach().double()
+    one, other = double(first.detach()), double(second.detach())
     finite = one.isfinite() & other.isfinite()
     if bool((one.isfinite() != other.isfinite()).any()):
         return 1.0

@@ -20,6 +20,7 @@ from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.clock import BUSY, clock
 from lettrine.torch.checkup.sandbox import sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh
+from lettrine.torch.devices import has_float64
 
 SEED: Final = 1
 GRACE: Final = 0.1  # of the time limit: an experiment may run over by this share, to finish
@@ -164,6 +165,11 @@ class Task:
         if not wanted:
             raise Skip("not applicable", "no parameter asks for a gradient")
         return torch.optim.Adam(wanted, lr=rate)
+
+    @property
+    def exactness(self) -> tuple[bool, ...]:
+        """What `boxed` can be given for exact, the better first."""
+        return (True, False) if has_float64(self.device) else (False,)
 
     @contextmanager
     def boxed(self, *, exact: bool = False) -> Iterator[None]:

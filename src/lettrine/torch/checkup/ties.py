@@ -12,6 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lettrine.torch.devices import double
+
 ORDERS: Final = 499  # random orders of the held-out targets
 MOST_ROWS: Final = 2000
 MOST_VALUES: Final = 2**25  # of the inputs
@@ -54,7 +56,7 @@ def chance(answers: Tensor, y: Tensor) -> float:
 
 def cut_off(y: Tensor) -> Tensor:
     """Columns without far values, so that no single one decides."""
-    y = y.detach().double()
+    y = double(y.detach())
     low, middle, high = torch.quantile(y, torch.tensor((0.25, 0.5, 0.75), dtype=y.dtype, device=y.device), dim=0)
     far = torch.where(high > low, FAR * (high - low), torch.inf)  # many equal values have no such spread
     return torch.minimum(torch.maximum(y, middle - far), middle + far)
@@ -62,7 +64,7 @@ def cut_off(y: Tensor) -> Tensor:
 
 def standardised(x: Tensor) -> Tensor:
     """Columns of mean 0 and std 1; constant ones are 0."""
-    x = x.detach().double()
+    x = double(x.detach())
     x = x - x.mean(0)
     spread = x.std(0)
     return x / torch.where(spread > 1e-12 * x.abs().amax(0), spread, torch.inf)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lettrine.health.findings import Finding
 from lettrine.torch.checkup.experiment import finding
+from lettrine.torch.devices import double
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Unused:
         """The optimiser is about to step."""
         for each in parameters:
             if each in self._lost and each.grad is not None:
-                self.alike += float((self._lost[each].double() * dense(each.grad).double()).sum())
+                self.alike += float((double(self._lost[each]) * double(dense(each.grad))).sum())
         self.passes += len(self._cleared)
         self._stepped.add(self.call)
         for kept in (self._cleared, self._last, self._lost):

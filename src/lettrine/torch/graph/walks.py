@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from lettrine.torch.devices import double
 from lettrine.torch.graph.reading import Node
 
 NODES: Final = 20_000  # nodes visited in one walk: a larger graph belongs to a large network and is read in part
@@ -84,7 +85,7 @@ def fresh_random(weight: Tensor, large: int = _LARGE) -> str:
     follows from the shape; trained weights exceed it. Normal draws have no bound: only large matrices, and embeddings with std
     1, are recognised, by std and kurtosis. large: values from which a matrix is large.
     """
-    values = weight.detach().reshape(-1)[:_READ].double()
+    values = double(weight.detach().reshape(-1)[:_READ])
     count = values.numel()
     if weight.ndim < 2 or count < _LEAST or not bool(torch.isfinite(values).all()):
         return ""
@@ -119,7 +120,7 @@ def alike_rows(weight: Tensor) -> bool:
 
 def _likeness(weight: Tensor) -> float:
     """How far the mean squared cosine of two rows lies above that of independent ones, in standard errors."""
-    rows = weight.detach()[:_ROWS].flatten(1).double()
+    rows = double(weight.detach()[:_ROWS].flatten(1))
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
     pairs = len(rows) * (len(rows) - 1) / 2
     if pairs < 1:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.copies import first_values
+from lettrine.torch.devices import double
 from lettrine.torch.watching.probes import Probes
 
 _VALUES: Final = 65_536  # compared of each parameter
@@ -41,8 +42,8 @@ class ByHand:
         for _, parameter, before in self._before:
             gradient, now = parameter.grad, first_values(parameter, _VALUES)
             if gradient is not None and gradient.layout is torch.strided and before.shape == now.shape:
-                changes.append((now - before).double())
-                gradients.append(first_values(gradient, _VALUES).double())
+                changes.append(double(now - before))
+                gradients.append(double(first_values(gradient, _VALUES)))
         if not gradients or not any(bool(each.any()) for each in gradients):
             return
         change, gradient = torch.cat(changes), torch.cat(gradients)

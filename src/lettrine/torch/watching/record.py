@@ -20,6 +20,7 @@ from lettrine.torch.capture.graphs import ADVICE
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.sharding import shards
 from lettrine.torch.capture.weight_copies import WeightCopies
+from lettrine.torch.devices import double
 from lettrine.torch.distributed import Ranks
 from lettrine.torch.kept import packed, unpacked
 from lettrine.torch.private import version
@@ -41,6 +42,7 @@ class Record:
         self, recorder: Recorder, probes: Probes, steps: Steps, losses: HandedLosses, guard: Guard, classes: int
     ) -> None:
         self._recorder, self._probes, self._steps, self._losses, self._classes = recorder, probes, steps, losses, classes
+        self._guard = guard
         self._earlier: Trace | None = None  # of the run that this one resumes
         self._ranks: Ranks | None = None  # the processes that train together with this one
         self._gathered = 0
@@ -85,9 +87,8 @@ class Record:
         """The trace of this process, also from before a resume. Raises HealthError if no step was sampled."""
         self.conclude()
         self._steps.settle()
+        self._guard(self._note_copies)
         self._recorder.facts = self._probes.facts(self._recorder.facts, self._classes)
-        if (copies := self.copies.evidence()) is not None:
-            self._recorder.note_evidence(copies)
         from lettrine.health.checks.accumulated import in_true_units  # noqa: PLC0415  recording needs no check
 
         trace = in_true_units(self._recorder.trace())
@@ -125,6 +126,10 @@ class Record:
                 self._steps.end_unmade()
         elif self._steps.successors.fleeting:
             self._steps.end_unmade()
+
+    def _note_copies(self) -> None:
+        if (copies := self.copies.evidence()) is not None:
+            self._recorder.note_evidence(copies)
 
     def _note_compiled(self) -> None:
         """All steps were made in compiled code, and no loss tells of them: note what is known of them."""
@@ -195,4 +200,4 @@ class Record:
 def _some(parameter: Tensor) -> float:
     """The sum of a few values: a step through `parameter.data` leaves the version as it was."""
     values = local(parameter)
-    return float(values.detach().reshape(-1)[:_VALUES].double().nansum()) if measurable(values) and values.is_cpu else nan
+    return float(double(values.detach().reshape(-1)[:_VALUES]).nansum()) if measurable(values) and values.is_cpu else nan

@@ -20,6 +20,7 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.probe import told
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
+from lettrine.torch.devices import double
 
 MOST_FEATURES: Final = 200_000
 EXACT: Final = 1e-6  # share of the targets' variance that remains after a straight-line fit on one feature
@@ -161,12 +162,12 @@ def _told(name: str, share: float, held: int) -> Finding:
 def _same(feature: Tensor, target: Tensor) -> bool:
     """Whether a feature is the target, or a code for its classes, and not only a linear function of numeric targets."""
     kinds = len(set(target.tolist()))
-    return torch.equal(feature.double(), target.double()) or kinds <= len(target) // LEAST_OF_EACH
+    return torch.equal(double(feature), double(target)) or kinds <= len(target) // LEAST_OF_EACH
 
 
 def copies(features: Tensor, target: Tensor) -> list[int]:
     """Indices of the features (N, F) that are a one-to-one code for the target (N,)."""
-    features, target = features.double(), target.double()
+    features, target = double(features), double(target)
     kinds = torch.unique(target)
     if len(kinds) < 2:
         return []

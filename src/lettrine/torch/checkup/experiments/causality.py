@@ -45,7 +45,7 @@ def causality(task: Task) -> Result:
     asked = _asked(task, shape[:2])
     if not bool(asked.narrow(shift.axis, 0, shape[shift.axis] - 1).any()):
         raise Skip("not applicable", "nothing comes after the last place, the only one whose answer the loss looks at")
-    for exact in (True, False):
+    for exact in task.exactness:
         seen = _measured(task, call, shift, asked, exact=exact)
         if seen is not None:
             break

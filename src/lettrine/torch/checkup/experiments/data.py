@@ -19,6 +19,7 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import loss_of, output_of
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import floats, leaves
+from lettrine.torch.devices import double
 
 LEAST_BATCHES: Final = 6  # least number of batches to judge their order
 LEAST_EMPTY: Final = 2  # batches with one value throughout, of at least
@@ -69,7 +70,7 @@ def _mark(batch: Any) -> int:
     """The same for batches with the same values."""
     parts = []
     for path, tensor in leaves(batch):
-        values = tensor.detach().flatten()[:: max(1, tensor.numel() // 4096)].to("cpu", torch.float64)
+        values = tensor.detach().flatten()[:: max(1, tensor.numel() // 4096)].cpu().to(torch.float64)
         parts.append((path, tuple(tensor.shape), values.numpy().tobytes()))
     return hash(tuple(parts))
 
@@ -100,7 +101,7 @@ def _alike(task: Task) -> tuple[float, float]:
         if real and (not firsts or real[0].shape[1:] == firsts[0].shape[1:]):
             firsts.append(real[0])
     joined = torch.cat(firsts).flatten(1) if firsts else None
-    constant = float((joined == joined[:1]).all(0).double().mean()) if joined is not None and len(joined) > 8 else 0.0
+    constant = float(double((joined == joined[:1]).all(0)).mean()) if joined is not None and len(joined) > 8 else 0.0
     return (sum(alike) / len(alike) if alike else 0.0), constant
 
 
@@ -140,7 +141,7 @@ def _rows(batch: Any) -> list[bytes]:
 
 
 def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> Iterator[Finding]:
-    flat = torch.cat([each.detach().flatten().double().cpu() for each in targets])
+    flat = torch.cat([each.detach().flatten().cpu().double() for each in targets])
     if len(flat) >= LEAST_EXAMPLES and bool((flat == flat[0]).all()) and learnable(task, float(flat[0])):
         yield one_target(float(flat[0]), len(flat))
     if (several := _several(task, targets)) is not None:
@@ -173,7 +174,7 @@ def _several(task: Task, targets: list[Tensor]) -> Finding | None:
     if not all(each.ndim == 2 and each.is_floating_point() and bool(((each == 0) | (each == 1)).all()) for each in targets):
         return None
     ones = torch.cat([each.sum(1) for each in targets if each.shape[1] > 1] or [torch.ones(1)])
-    share = float((ones > 1).double().mean())
+    share = float(double(ones > 1).mean())
     output = output_of(task)
     if share < SEVERAL or output is None or output.shape != targets[0].shape:
         return None

@@ -29,6 +29,7 @@ from lettrine.torch.checkup.labels import LABELS, REFUSED
 from lettrine.torch.checkup.ranges import no_floor, out_of_reach
 from lettrine.torch.checkup.refused import REFUSES
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.devices import double
 
 MOST_CONSTANTS = 4096  # values of the constant answer
 TRIES = 60  # evaluations of the loss, in at most
@@ -205,7 +206,7 @@ def _kinds(output: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:
     Without it the constant would be an answer that no such network can give: of a loss that takes logarithms of shares there is
     none that is the best.
     """
-    values = output.detach().double()
+    values = double(output.detach())
     for axis in range(1, min(values.ndim, 3)):
         if values.shape[axis] > 1 and bool((values.logsumexp(axis).abs() < ROUNDED).all()):
             return (partial(torch.log_softmax, dim=axis),)

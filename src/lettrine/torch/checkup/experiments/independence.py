@@ -119,7 +119,7 @@ def _along(task: Task, call: Call, output: Any, axis: int) -> Mixing | None:
     if few < 2:
         return None
     small = narrowed(call, axis, few)
-    for exact in (True, False):
+    for exact in task.exactness:
         mixing = _measured(task, small, axis, few, exact=exact)
         if mixing is not None:
             return mixing

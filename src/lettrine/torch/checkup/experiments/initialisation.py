@@ -22,6 +22,7 @@ from lettrine.torch.checkup.remedies import calibrated
 from lettrine.torch.checkup.spread import record_calls
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
+from lettrine.torch.devices import double
 
 LEAST: Final = 3  # least number of layers
 LAYERS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -82,7 +83,7 @@ def _spreads(task: Task) -> list[tuple[str, float]]:
 
 def _std(tensor: Tensor) -> float:
     """Std over examples, root mean square over units. So a bias, equal in all examples, does not count."""
-    return float(tensor.detach().double().var(0, correction=0).mean().sqrt())
+    return float(double(tensor.detach()).var(0, correction=0).mean().sqrt())
 
 
 def _finding(last: str, said: str, share: float, trial: Trial) -> Finding:

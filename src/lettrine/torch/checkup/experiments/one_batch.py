@@ -25,6 +25,7 @@ from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.spread import change
 from lettrine.torch.checkup.task import SEED, Task
 from lettrine.torch.checkup.values import leaves
+from lettrine.torch.devices import has_float64
 from lettrine.torch.private import DROPOUT
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
@@ -204,7 +205,7 @@ def _is_linear(task: Task) -> bool:
     except NotCalled:
         return False
     given = list(leaves(call.given))
-    if len(given) != 1 or not given[0][1].is_floating_point() or given[0][1].shape[0] < 2:
+    if len(given) != 1 or not given[0][1].is_floating_point() or given[0][1].shape[0] < 2 or not has_float64(task.device):
         return False
     with task.boxed(exact=True), torch.no_grad():
         task.model.eval()

@@ -13,6 +13,7 @@ from lettrine.health.findings import Finding
 from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.devices import double
 
 STEPS: Final = 3
 MORE: Final = 10  # steps before a zero gradient counts: two gates in a row need a few steps to open
@@ -119,7 +120,7 @@ def _size(gradient: Tensor | None) -> float:
     """Rms of a gradient; 0 if there is none."""
     if gradient is not None and gradient.is_sparse:
         gradient = gradient.coalesce().values()
-    return 0.0 if gradient is None or not gradient.numel() else float(gradient.detach().double().square().mean().sqrt())
+    return 0.0 if gradient is None or not gradient.numel() else float(double(gradient.detach()).square().mean().sqrt())
 
 
 def _eps(held: list[tuple[Tensor, dict[str, Any]]], names: dict[int, str]) -> list[Finding]:

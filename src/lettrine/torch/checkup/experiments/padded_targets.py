@@ -22,6 +22,7 @@ from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.taught import taught
 from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves, mapped
+from lettrine.torch.devices import double
 
 LEFT_OUT: Final = -100  # what cross_entropy leaves out by default
 COUNTED: Final = 0.01  # of the gradient: less is rounding, or a weight that was chosen small
@@ -49,7 +50,7 @@ def padded_targets(task: Task) -> Result:
     seen = _targets(task, task.batch())
     if seen is None:
         raise Skip("not applicable", "no padded places were seen in inputs and targets")
-    run = float(seen.pads.double().mean())
+    run = float(double(seen.pads).mean())
     if run < PADDED_RUN:
         raise Skip("not applicable", f"{100 * run:.0f} % of the places are padding")
     share = _counted(task, seen)
@@ -92,7 +93,7 @@ def _counted(task: Task, seen: PaddedTargets) -> float | None:
 def _share(gradient: Tensor, pads: Tensor) -> float | None:
     """The part of a gradient at padded places; None if it has no entry for each place. Of two possible readings the milder."""
     rows, length = pads.shape
-    sizes = gradient.detach().abs().double()
+    sizes = double(gradient.detach().abs())
     if not sizes.ndim or not bool((sizes > 0).any()):
         return None
     placed = []

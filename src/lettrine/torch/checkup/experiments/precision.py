@@ -18,6 +18,7 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.spread import Called, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves
+from lettrine.torch.devices import double, has_float64
 
 
 @experiment("precision", "Precision", passes=8)
@@ -40,7 +41,8 @@ def precision(task: Task) -> Result:
     except NotCalled:
         call = None
     # Random numbers differ between precisions, so a network that draws some cannot be compared.
-    exact = _recorded(task, call, torch.float64) if call is not None and not _draws(task, call) else None
+    able = has_float64(task.device)
+    exact = _recorded(task, call, torch.float64) if call is not None and able and not _draws(task, call) else None
     if exact is None or call is None:
         if not figures:
             raise Skip(
@@ -85,7 +87,7 @@ def _recorded(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[T
                 output, calls = record_calls(task.model, lambda: task.outputs(call))
         except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
-        return [each.detach().double() for _, each in leaves(output) if each.is_floating_point()], calls
+        return [double(each.detach()) for _, each in leaves(output) if each.is_floating_point()], calls
 
 
 def _draws(task: Task, call: Call) -> bool:
@@ -101,7 +103,7 @@ def _apart(exact: list[Tensor], other: list[Tensor]) -> float:
 
 def _mean_change(first: Tensor, second: Tensor) -> float:
     """Rms of the difference over rms of the values; 1 if only one of the two is finite."""
-    one, other = first.detach().double(), second.detach().double()
+    one, other = double(first.detach()), double(second.detach())
     if bool((one.isfinite() != other.isfinite()).any()):
         return 1.0
     kept = one.isfinite() & other.isfinite()

@@ -33,6 +33,7 @@ from lettrine.torch.checkup.experiments.first_loss import guessing_loss
 from lettrine.torch.checkup.remedies import LOWER, NORM, SMALL_EPS, WARM, clipped, eps_of_the_paper, warmed
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
+from lettrine.torch.devices import double
 
 FAR: Final = 3.0  # times above the largest stable rate, or
 BELOW: Final = 2000.0  # times below the rate of the fastest fall, before another is tried: fine-tuning uses a hundredth
@@ -247,8 +248,8 @@ def noise_scale(task: Task, most: int = 8) -> float:
             for together, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:
                     together.add_(gradient / batches)
-                    small += float(gradient.double().square().sum()) / batches
-    large = sum(float(each.double().square().sum()) for each in total)
+                    small += float(double(gradient).square().sum()) / batches
+    large = sum(float(double(each).square().sum()) for each in total)
     big = rows * batches
     signal = (big * large - rows * small) / (big - rows)
     noise = (small - large) / (1 / rows - 1 / big)

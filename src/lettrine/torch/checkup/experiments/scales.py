@@ -20,6 +20,7 @@ from lettrine.torch.checkup.spread import Called, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves
+from lettrine.torch.devices import double
 from lettrine.torch.graph.data.looked_up import looked_up
 
 EPSILON: Final = 1e-6
@@ -104,7 +105,7 @@ def _input_scales(task: Task) -> Iterator[Scale]:
     for path, each in tables:
         ids = looked_up(each, ((one.module, one.inputs) for one in calls))
         scaled = [place for place in range(each.shape[-1]) if place not in ids]
-        values = each[..., scaled].double()
+        values = double(each[..., scaled])
         if values.numel() > 1:
             yield Scale(path, float(values.mean()), float(values.std()), _units(each, ids), within)
 
@@ -145,7 +146,7 @@ def _target_scales(task: Task) -> Iterator[Scale]:
     if isinstance(target, Tensor) and target.is_floating_point() and target.numel() > 1:
         output = task.outputs(task.inputs(task.batch()))
         if isinstance(output, Tensor) and output.numel() == target.numel():
-            yield Scale("", float(target.double().mean()), float(target.double().std()))
+            yield Scale("", float(double(target).mean()), float(double(target).std()))
 
 
 def _scaled(scale: Scale) -> Any:

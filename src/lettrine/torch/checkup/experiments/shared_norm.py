@@ -22,6 +22,7 @@ from lettrine.health.limits import CHECKUP_NORM_STEPS, NORM_GAP, NORM_VARIANCE, 
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.randomness import norms_of
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.devices import double
 
 BATCHES: Final = 4  # batches whose losses are compared; all must agree
 
@@ -136,7 +137,7 @@ def _calls(task: Task, norms: list[tuple[str, nn.Module]], number: int = 0) -> d
 
     def noting(name: str) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-            rows = args[0].detach().transpose(0, 1).flatten(1).double()  # (C, B·…)
+            rows = double(args[0].detach().transpose(0, 1).flatten(1))  # (C, B·…)
             found[name].append((rows.mean(1), rows.var(1, unbiased=False)))
 
         return hook

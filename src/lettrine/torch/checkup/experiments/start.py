@@ -22,6 +22,7 @@ from lettrine.torch.checkup.experiments.first_loss import output_of
 from lettrine.torch.checkup.remedies import calibrated, without_decay
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import LONGER, SEEDS, SHARE, Trial, compare, final_loss, steps_for
+from lettrine.torch.devices import double
 
 KINDS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 MOST: Final = 300  # operations visited, from the answers backwards
@@ -166,8 +167,8 @@ def _pull(task: Task) -> float:
     for group in task.optimizer.param_groups if task.optimizer else ():
         for each in group["params"]:
             if each.grad is not None:
-                decayed += float((float(group.get("weight_decay", 0)) * each.detach().double()).square().sum())
-                gradient += float(each.grad.double().square().sum())
+                decayed += float((float(group.get("weight_decay", 0)) * double(each.detach())).square().sum())
+                gradient += float(double(each.grad).square().sum())
     return sqrt(decayed / gradient) if gradient > 0 else nan
 
 

@@ -15,6 +15,7 @@ from lettrine.health.limits import CHECKUP_NORM_RUN, NORM_GAP, NORM_VARIANCE
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.randomness import norms_of
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.devices import double
 
 STEPS: Final = 3
 
@@ -35,7 +36,7 @@ def norm_statistics(task: Task) -> Result:
 
     def noting(name: str) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-            rows = args[0].detach().transpose(0, 1).flatten(1).double()  # (C, B·…)
+            rows = double(args[0].detach().transpose(0, 1).flatten(1))  # (C, B·…)
             batch[name] = rows.mean(1), rows.std(1)
 
         return hook
@@ -75,5 +76,5 @@ def norm_statistics(task: Task) -> Result:
 
 def _gap(running: Tensor, variance: Tensor, mean: Tensor, std: Tensor) -> tuple[float, float]:
     """Gap between running and batch mean, in standard deviations, and ratio of the variances, each combined over channels."""
-    gap = ((running.double() - mean) / (std + 1e-12)).square().mean().sqrt()
-    return float(gap), float(((variance.double() + 1e-12) / (std.square() + 1e-12)).log().abs().mean().exp())
+    gap = ((double(running) - mean) / (std + 1e-12)).square().mean().sqrt()
+    return float(gap), float(((double(variance) + 1e-12) / (std.square() + 1e-12)).log().abs().mean().exp())

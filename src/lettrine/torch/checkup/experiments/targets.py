@@ -27,6 +27,7 @@ from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.ties import MOST_COLUMNS, MOST_ROWS, chance, chances, cut_off
 from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, SEEDS, compare, short
 from lettrine.torch.checkup.values import floats
+from lettrine.torch.devices import double
 
 STEPS: Final = 60
 MOST: Final = 300  # of the network that is asked for held-out examples, in
@@ -177,14 +178,14 @@ def tied(task: Task) -> float:
     pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
     if any(not given for given, _ in pairs) or len({given[0][1][0].numel() for given, _ in pairs}) > 1:
         return -inf
-    x = torch.cat([given[0][1].flatten(1) for given, _ in pairs]).double()  # (N, F)
+    x = double(torch.cat([given[0][1].flatten(1) for given, _ in pairs]))  # (N, F)
     y = torch.cat([target.flatten(1) if target.ndim > 1 else target for _, target in pairs])
     y = (
         torch.nn.functional.one_hot(y.long() - int(y.min()))
         if y.ndim == 1 and not y.is_floating_point()
         else y.reshape(len(x), -1)
     )
-    return max([_apart(x, y.double()), *(_apart(each, y[: len(each)].float()) for each in _signs(x[:MOST_ROWS]))])
+    return max([_apart(x, double(y)), *(_apart(each, y[: len(each)].float()) for each in _signs(x[:MOST_ROWS]))])
 
 
 def _apart(x: Tensor, y: Tensor) -> float:
@@ -221,8 +222,8 @@ def neighbours(task: Task) -> float:
     apart.fill_diagonal_(float("inf"))
     nearest = y[apart.argmin(1)]
     if y.is_floating_point():
-        far = (y - y.roll(len(y) // 2, 0)).square().double()  # of two that have nothing to do with each other
-        near = (y - nearest).square().double()
+        far = double((y - y.roll(len(y) // 2, 0)).square())  # of two that have nothing to do with each other
+        near = double((y - nearest).square())
         return float((far.mean() - near.mean()) / ((far.var() + near.var()) / len(y) + 1e-30).sqrt())
     agree = float((nearest == y).float().mean())
     shares = torch.bincount(y).float() / len(y)

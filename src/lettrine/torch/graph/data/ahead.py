@@ -44,7 +44,7 @@ class LooksAhead:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        asked = asked_ahead(look)
+        asked = look.once(asked_ahead)
         if asked is None or look.place:
             return ()
         self._steps = (self._steps[0] if self._looks else look.step, look.step)

@@ -22,7 +22,7 @@ def mark(given: Tensor | None) -> int:
     if given is None:
         return 0
     flat = given.detach().reshape(-1)
-    ends = torch.cat([flat[:MARK], flat[-MARK:]]).to(torch.float64).cpu().numpy()
+    ends = torch.cat([flat[:MARK], flat[-MARK:]]).cpu().to(torch.float64).numpy()
     return hash((tuple(given.shape), ends.tobytes()))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import LOSSES, readable
 from lettrine.torch.graph.losses.heads import head_of
 
@@ -175,7 +176,7 @@ class BatchSizes:
             single, size = min(tables, key=len), max(map(len, tables))
             inside = single.ndim > 2 and single.shape[1] == size  # its examples are along axis 1: the state of a recurrent layer
             alone = len(single) == 1 and size > 1 and not inside
-            mark = float(single.detach().double().sum()) if alone else 0.0
+            mark = float(double(single.detach()).sum()) if alone else 0.0
             self._seen.setdefault(root.name, []).append((look.step, size if alone else 0, mark, str(tuple(single.shape))))
         return ()
 

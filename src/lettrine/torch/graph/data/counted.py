@@ -23,6 +23,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import tensors_in
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.terms import Term
 from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.graph.walks import walk
@@ -122,7 +123,7 @@ class Counted:
         if len(rows) != len(labels) or not bool((kept & ~padding).any()):
             return None
         losses = -rows.gather(1, labels.clamp(0, classes - 1)[:, None])[:, 0]
-        counts = torch.bincount(labels[kept & ~padding], minlength=classes).double()
+        counts = double(torch.bincount(labels[kept & ~padding], minlength=classes))
         self._classes = counts if self._classes is None or len(self._classes) != classes else self._classes + counts
         shares = self._classes / self._classes.sum()
         guess = float(-(shares * shares.clamp_min(1e-12).log()).sum())

@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.terms import Term
 
 LEAST: Final = 96  # examples that must agree, without exception
@@ -61,7 +62,7 @@ class DeterminingColumns:
             self._left = []  # the table has another shape
             return
         self._width = table.shape[1]
-        table = (table if self._left is None else table[:, self._left]).double().cpu()
+        table = (table if self._left is None else table[:, self._left]).cpu().double()
         self._take_extremes(table, term)
         self._take_sums(table, target.detach())
         self._drop(len(table))
@@ -117,7 +118,7 @@ class DeterminingColumns:
         seen.met += torch.bincount(labels, minlength=MOST)
 
     def _take_sums(self, table: Tensor, target: Tensor) -> None:
-        values = target.reshape(len(target), -1).double().cpu()
+        values = target.reshape(len(target), -1).cpu().double()
         if not target.is_floating_point() or self._extremes is not None or values.shape[1] != 1 or self._width < _COLUMNS:
             return
         if self._origin is None or self._origin[0].shape != table.shape[1:]:
@@ -182,7 +183,7 @@ def _marks(seen: _Extremes, left: list[int]) -> list[int]:
     found = []
     for place in torch.nonzero((seen.low[:, met] == seen.high[:, met]).sum(1) == 1).reshape(-1).tolist():
         k = int(met[(seen.low[place, met] == seen.high[place, met]).nonzero()[0]])
-        usual = (seen.first == seen.low[place, k]).double().mean(0) > _USUAL
+        usual = double(seen.first == seen.low[place, k]).mean(0) > _USUAL
         usual[left[place]] = False
         if not bool(usual.any()):
             found.append(place)

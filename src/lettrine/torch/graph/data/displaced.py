@@ -114,6 +114,7 @@ def _compared(where: str, tokens: Tensor, term: Term) -> Iterator[_Seen]:
     target = term.target
     if target is None or target.is_floating_point() or not readable(target):
         return
+    tokens, target = tokens.detach().cpu(), target.detach().cpu()  # at once, not comparison by comparison
     ignored = int(term.options.get("ignore_index", -100))
     for sequence in (tokens, tokens.T):  # the one or the other is (B, T)
         rows, long = sequence.shape

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.terms import Term
 
@@ -66,7 +67,7 @@ class HiddenTokens:
             return None
         rows = scores.detach().movedim(options["axis"], -1).reshape(-1, classes).float().log_softmax(1)
         losses = -rows.gather(1, asked.clamp(0, classes - 1)[:, None])[:, 0]
-        counts = torch.bincount(asked[hidden], minlength=classes).double()
+        counts = double(torch.bincount(asked[hidden], minlength=classes))
         self._classes = counts if self._classes is None or len(self._classes) != classes else self._classes + counts
         shares = self._classes / self._classes.sum()
         return {

@@ -159,7 +159,7 @@ def _constant_of(root: RootCall) -> Tensor | None:
 def _different(given: Tensor) -> int:
     """How many rows of a batch differ from all rows before them."""
     rows = given.detach()[:_ALL].reshape(min(len(given), _ALL), -1)
-    values = rows[:, :MARK].to(torch.float64).cpu().numpy() + 0.0  # -0.0 is 0.0
+    values = rows[:, :MARK].cpu().to(torch.float64).numpy() + 0.0  # -0.0 is 0.0
     return len({row.tobytes() for row in values})
 
 
@@ -186,7 +186,7 @@ def _take(seen: _Seen, given: Tensor) -> None:
     table = given.detach().movedim(1, -1).reshape(-1, given.shape[1])  # (R, features)
     table = table[:: max(1, -(-table.numel() // _MOST))][:, :_MOST]
     table = table[:, [place for place in range(table.shape[1]) if place not in seen.ids]] if seen.ids else table
-    values = table.to(torch.float64).cpu().numpy()
+    values = table.cpu().to(torch.float64).numpy()
     finite = np.isfinite(values)
     values = values if finite.all() else values[finite.all(axis=1)]
     if values.size:

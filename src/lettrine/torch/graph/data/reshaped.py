@@ -57,7 +57,7 @@ class Reshaped:
         for key, (before, after) in found.items():
             batch = key[2] == "parts" or _crossing(before, after)
             self._found[key] += 1
-            self._shapes[key] = look.step, _shape(before), _shape(after), batch, asked_ahead(look) is not None
+            self._shapes[key] = look.step, _shape(before), _shape(after), batch, look.once(asked_ahead) is not None
         return ()
 
     def finish(self) -> Iterable[Evidence]:

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import Comparison
 
 _MOST: Final = 1 << 20  # numbers of a prediction that are summed
@@ -41,5 +42,5 @@ def axis_of_ones(prediction: Tensor) -> int | None:
 
 
 def _sums(tensor: Tensor, axis: int) -> bool:
-    sums = tensor.double().sum(axis)
-    return bool(torch.isclose(sums, torch.ones_like(sums), atol=_NEARLY, rtol=0.0).double().mean() > _ROWS)
+    sums = double(tensor).sum(axis)
+    return bool(double(torch.isclose(sums, torch.ones_like(sums), atol=_NEARLY, rtol=0.0)).mean() > _ROWS)

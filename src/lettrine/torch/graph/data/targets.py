@@ -314,10 +314,10 @@ def _table(tensor: Tensor, axis: int) -> Array:
     if moved.ndim != 2 or axis not in (1, -1):
         moved = moved.movedim(axis, -1).flatten(0, -2) if moved.ndim > 1 else moved.reshape(1, -1)
     most = max(1, MOST // moved.shape[1])
-    return np.asarray(moved[:: -(-len(moved) // most)].to(torch.float64).cpu().numpy())
+    return np.asarray(moved[:: -(-len(moved) // most)].cpu().to(torch.float64).numpy())
 
 
 def _sample(tensor: Tensor) -> Array:
     """Numbers of a tensor, at most MOST, evenly spaced."""
     flat = tensor.detach().reshape(-1)
-    return np.asarray(flat[:: -(-len(flat) // MOST)].to(torch.float64).cpu().numpy())
+    return np.asarray(flat[:: -(-len(flat) // MOST)].cpu().to(torch.float64).numpy())

@@ -51,7 +51,7 @@ def flat(tensor: Tensor, rows: int = ROWS) -> Array:
     """The first rows, at most _WIDE numbers of each."""
     kept = tensor.detach()[:rows]
     wide = kept.reshape(len(kept), -1)
-    return np.asarray(wide[:, :: max(1, -(-wide.shape[1] // _WIDE))].to(torch.float64).cpu().numpy())
+    return np.asarray(wide[:, :: max(1, -(-wide.shape[1] // _WIDE))].cpu().to(torch.float64).numpy())
 
 
 def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) -> Likeness:

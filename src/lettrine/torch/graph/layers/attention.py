@@ -159,7 +159,7 @@ class Axes:
         self._last = look.step
         lengths = {each.shape[1] for root in look.roots for each in root.inputs if each.ndim > 1}
         counts = {len(target) for call in look.outside if (target := one_each(call, lengths)) is not None}
-        ahead = asked_ahead(look)
+        ahead = look.once(asked_ahead)
         given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
         asked = [call for call in look.modules if isinstance(call.module, nn.RNNBase | nn.MultiheadAttention)]
         if any(not call.module.batch_first for call in asked):

@@ -12,6 +12,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import tensors_in
+from lettrine.torch.devices import double
 from lettrine.torch.graph.reading import Node
 from lettrine.torch.private import saved
 
@@ -43,7 +44,7 @@ class Latents:
             return ()
         noise = [call.result for call in look.calls if call.name in _DRAWS and isinstance(call.result, Tensor)]
         if noise and (pair := _returned(look, noise) or _within(look, noise)) is not None:
-            mean, spread = (each.detach().double().flatten(1) for each in pair)
+            mean, spread = (double(each.detach()).flatten(1) for each in pair)
             kl = 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).sum(1)
             if bool(torch.isfinite(kl).all()):
                 self._found.append((look.step, float(kl.mean()), mean.shape[1]))
@@ -70,7 +71,7 @@ def _returned(look: Look, noise: list[Tensor]) -> tuple[Tensor, Tensor] | None:
         pairs = [each for each in tensors_in(root.output) if each.ndim == 2 and each.requires_grad and tuple(each.shape) in drawn]
         for mean, log_variance in pairwise(pairs):
             if mean.shape == log_variance.shape and float(log_variance.abs().max()) < _WIDEST:
-                return mean, torch.exp(log_variance.detach().double() / 2)
+                return mean, torch.exp(double(log_variance.detach()) / 2)
     return None
 
 

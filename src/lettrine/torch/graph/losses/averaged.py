@@ -19,6 +19,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import LOSSES, alone, readable
 from lettrine.torch.graph.losses.heads import head_of
 
@@ -110,7 +111,7 @@ def _paired(first: Tensor, second: Tensor, what: str) -> _Averaged | None:
 
 def _left(found: _Averaged) -> float:
     """What the single answers leave of the targets' variance; NaN if their shapes differ or nothing varies."""
-    answers, targets = found.answers.detach().double(), found.targets.detach().double()
+    answers, targets = double(found.answers.detach()), double(found.targets.detach())
     if answers.shape != targets.shape or not float(targets.var()) > 0:
         return nan
     return float((answers - targets).square().mean() / targets.var())

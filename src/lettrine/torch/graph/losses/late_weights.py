@@ -20,6 +20,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import LOSSES, readable
 from lettrine.torch.graph.losses.heads import head_of
 from lettrine.torch.graph.makers import makers
@@ -78,7 +79,7 @@ class LateWeights:
 
 def _mark(weights: Tensor) -> float:
     """A number that tells the weights of two looks apart, the same ones in another order too."""
-    flat = weights.detach().double().flatten()
+    flat = double(weights.detach()).flatten()
     return float(flat @ torch.arange(1, len(flat) + 1, dtype=flat.dtype, device=flat.device))
 
 

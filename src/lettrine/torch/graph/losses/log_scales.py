@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.scales import factor_of
 from lettrine.torch.graph.losses.written import VIEWS, inputs_of, mask, other
 from lettrine.torch.graph.reading import Node, operation
@@ -112,7 +113,7 @@ def _paid(power: Node, weights: Mapping[Place, float], users: Mapping[Node, list
             return None
         if weights.get(place, 0.0):
             paid = weights[place] * sign * way > 0
-            return way * float(result.detach().double().clamp(min=_LEAST).log().mean()) if paid else None
+            return way * float(double(result.detach()).clamp(min=_LEAST).log().mean()) if paid else None
         name = operation(place[0])
         scaled = name in ("Mul", "Div")
         factor = factor_of(place[0], name) if scaled else -1.0 if name == "Neg" else 1.0 if name in VIEWS else 0.0

@@ -26,6 +26,7 @@ import torch
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.margins import margined
 from lettrine.torch.graph.losses.means import mean_of
@@ -113,7 +114,7 @@ class LossReader:
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
         """The loss handed over may be one of several terms."""
         parts = self._parts.pop(step, [])
-        value = float(loss.detach().double().sum()) if isinstance(loss, torch.Tensor) else float(loss)
+        value = float(double(loss.detach()).sum()) if isinstance(loss, torch.Tensor) else float(loss)
         alike = [(kind, share) for kind, mean, share in parts if value > 0 and abs(mean / value - 1) < _ALIKE]
         if parts:
             self._handed += alike if len(alike) == 1 and abs(alike[0][1] - 1) > _ALIKE else [("", nan)]

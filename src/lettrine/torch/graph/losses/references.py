@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lettrine.torch.devices import double
+
 _PER_CLASS: Final = 8  # targets needed per class before their frequencies are trusted, as in capture.losses
 _COLUMNS: Final = 4_096  # target values kept per example, evenly spaced
 _SAME: Final = 1e-6  # relative difference below which values are one constant
@@ -56,7 +58,7 @@ class TargetSums:
 
     def add_shares(self, shares: Tensor, axis: int, smoothing: float = 0.0) -> None:
         """Rows of class probabilities along `axis`; or of amounts, such as counts, which sum to another number than 1."""
-        table = shares.detach().double().movedim(axis, -1).reshape(-1, shares.shape[axis])
+        table = double(shares.detach()).movedim(axis, -1).reshape(-1, shares.shape[axis])
         self.classes, self._smoothing = table.shape[1], smoothing
         self._pool(table.sum(0).cpu(), len(table))
         mass = table.sum(1, keepdim=True)
@@ -66,7 +68,7 @@ class TargetSums:
         """Labels between 0 and 1, each judged alone. ratio: how much more the labels 1 weigh."""
         table = _columns(labels)
         self.classes, self._labels = 2, True
-        self._ratio = None if ratio is None else ratio.detach().double().cpu()
+        self._ratio = None if ratio is None else ratio.detach().cpu().double()
         self._note_constant(table)
         self._pool(table.sum(0), len(table))
         if ratio is None:
@@ -154,7 +156,7 @@ class TargetSums:
         mass = self._mass()
         share = self._sum / self._rows / mass
         if self._weight is not None:
-            weighted = share * self._weight.detach().double().cpu()
+            weighted = share * self._weight.detach().cpu().double()
             share = weighted / weighted.sum()
         share = (1 - self._smoothing) * share + self._smoothing / self.classes
         seen = share[share > 0]
@@ -194,4 +196,4 @@ def _columns(values: Tensor) -> Tensor:
     """Targets as (B, C): one row per example."""
     table = values.detach().reshape(len(values) if values.ndim else 1, -1)
     step = max(1, table.shape[1] // _COLUMNS)
-    return table[:, ::step].double().cpu()
+    return table[:, ::step].cpu().double()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import Comparison, comparisons, readable
 
 _LEAST: Final = 4  # sequences, and places of each
@@ -87,7 +88,7 @@ def _sequences(each: Comparison, look: Look) -> tuple[Tensor, Tensor] | None:
     batches = {len(one) for one in look.roots[0].inputs if one.ndim}
     if answers.shape[0] not in batches or min(answers.shape[:2]) < _LEAST or answers.shape[0] == answers.shape[1]:
         return None
-    return answers.double(), targets.double()
+    return double(answers), double(targets)
 
 
 def _spread(values: Tensor, axis: int) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.makers import makers
 
@@ -43,10 +44,10 @@ class Triplets:
             self._chosen |= any(_chosen(look.once(makers).get(id(each))) for each in vectors[1:])
             self._margin = float(call.kwargs.get("margin", 1.0))
             if len(self._seen) < _FIRST:
-                anchor, positive, negative = (each.detach().flatten(1).double() for each in vectors)
+                anchor, positive, negative = (double(each.detach().flatten(1)) for each in vectors)
                 farther = (anchor - positive).norm(dim=1) > (anchor - negative).norm(dim=1)
                 self._farther, self._rows = self._farther + int(farther.sum()), self._rows + len(farther)
-            total = float(call.result.detach().double().mean())
+            total = float(double(call.result.detach()).mean())
             self._seen.append((look.step, total / (len(vectors[0]) if call.kwargs.get("reduction") == "sum" else 1)))
             break
         return ()

@@ -18,6 +18,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.reading import Node, operation
 
@@ -87,7 +88,7 @@ def _axis(call: FunctionCall) -> int:
 
 
 def _shares(given: Tensor, axis: int) -> bool:
-    rows = given.detach().movedim(axis, -1).flatten(0, -2)[:_ROWS].double()
+    rows = double(given.detach().movedim(axis, -1).flatten(0, -2)[:_ROWS])
     if rows.shape[-1] < 2 or not bool((rows >= 0).all()):
         return False
     return bool(((rows.sum(-1) - 1).abs() <= _ONE).all())

@@ -16,6 +16,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.makers import makers
 
@@ -35,7 +36,7 @@ class Volumes:
         for root in look.roots:
             pair = _codes(root)
             if pair is not None and _drawn_to_0(pair[0], look):
-                code, number = (each.detach().double() for each in pair)
+                code, number = (double(each.detach()) for each in pair)
                 self._seen.setdefault(root.name, []).append((look.step, float(code.square().mean()), float(number.mean())))
         return ()
 

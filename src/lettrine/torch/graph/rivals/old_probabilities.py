@@ -48,7 +48,7 @@ class OldProbabilities:
         new = _clipped_ratio_of_one(look) if len(look.roots) == 1 else None
         if new is None:
             return ()
-        likely = new.detach().reshape(-1)[:_ROWS].double().cpu().numpy()
+        likely = new.detach().reshape(-1)[:_ROWS].cpu().double().numpy()
         states, actions, counted = _actions(look, len(new))
         if not len(states) == len(actions) == len(likely) or len(set(states)) < len(states):
             return ()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, Stepping, reader
+from lettrine.torch.devices import double, exact
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.heads import Head, head_of
 from lettrine.torch.graph.memory import memory
@@ -82,7 +83,7 @@ class Reals:
             if more or not critic.batches or not head.place or not (isfinite(head.low) and isfinite(head.high)):
                 continue
             far = _FAR * (head.high - head.low)
-            shares = [float(((x < head.low - far) | (x > head.high + far)).double().mean()) for x in critic.batches]
+            shares = [float(double((x < head.low - far) | (x > head.high + far)).mean()) for x in critic.batches]
             figures = {
                 "low": head.low,
                 "high": head.high,
@@ -110,4 +111,4 @@ def _first(root: RootCall) -> Tensor | None:
 
 def _some(tensor: Tensor) -> Tensor:
     flat = tensor.detach().reshape(-1)
-    return flat[:: max(1, len(flat) // _VALUES)][:_VALUES].to(torch.float64, copy=True)
+    return exact(flat[:: max(1, len(flat) // _VALUES)][:_VALUES]).to(torch.float64, copy=True)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.written import inputs_of, other
 from lettrine.torch.graph.reading import VIEWS, Node, operation
@@ -89,7 +90,7 @@ def _weights(node: Node) -> np.ndarray | None:
     if factor is None or not readable(factor):
         return None
     ordered = len(steps) == factor.numel() >= _LEAST and _in_time(steps) and picks(steps[0])
-    return factor.detach().double().reshape(-1).cpu().numpy() if ordered else None
+    return double(factor.detach()).reshape(-1).cpu().numpy() if ordered else None
 
 
 def _one_by_one(steps: list[Node]) -> np.ndarray | None:

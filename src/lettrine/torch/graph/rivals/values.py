@@ -29,6 +29,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import WATCHED, FunctionCall
 from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.makers import makers
 from lettrine.torch.graph.memory import memory, tensors_within
@@ -163,7 +164,7 @@ def _paid(added: list[Tensor]) -> int:
     """How many rewards stand out: small costs of each step do not."""
     if not added:
         return 0
-    rewards = torch.cat(added).double()
+    rewards = double(torch.cat(added))
     apart = (rewards - rewards.mode().values).abs()
     return int((apart >= apart.max() / 2).sum()) if bool(apart.max() > 0) else 0
 
@@ -218,7 +219,8 @@ def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Te
         discount = next((each for each in numbers if _DISCOUNTS[0] <= each < _DISCOUNTS[1]), value.discount)
         return replace(value, masked=value.masked or bool(data), discount=discount)
     if call.name in _ADDING and (data or (not isnan(value.discount) and _numbers(call, given))):
-        rewards = data[0] if data else torch.full(given[0].shape, _numbers(call, given)[0])  # the same number for each step
+        # A number is the same reward for each step.
+        rewards = data[0] if data else torch.full(given[0].shape, _numbers(call, given)[0], device=given[0].device)
         return replace(value, added=True, rewards=rewards if value.rewards is None else value.rewards)
     return value
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.copies import first_values, local
 from lettrine.torch.capture.looks import Stepping, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.steps.stepping import nothing
 from lettrine.torch.private import version
 
@@ -53,7 +54,7 @@ class Idle:
             if id(optimiser) in self._stepped:
                 continue
             held = [each for group in optimiser.param_groups for each in group["params"] if each.requires_grad]
-            state = list(map(version, held)), float(local(held[0]).detach().double().sum()) if held else 0.0
+            state = list(map(version, held)), float(double(local(held[0]).detach()).sum()) if held else 0.0
             if (waiting := self._waiting.get(id(optimiser))) is None:
                 known = set(map(id, held))
                 names = tuple(name for name, each in stepping.named.items() if id(each) in known)
