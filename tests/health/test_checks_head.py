@@ -50,6 +50,10 @@ def test_broadcast():
     assert (
         finding.message == "Answers of shape (32, 1) meet targets of shape (32,) in mse_loss: they broadcast to 32 by 32 pairs."
     )
+    assert finding.remedy.endswith("call squeeze(-1) on the answers, or unsqueeze(-1) on the targets.")
+    words |= {"answers": "(32,)", "others": "(32, 1)"}
+    turned = the(seen(Evidence("broadcast", ("head",), (0, 94), {"looks": 8, "size": 32}, words)), "broadcast")
+    assert turned.remedy.endswith("call squeeze(-1) on the targets, or unsqueeze(-1) on the answers.")
     words |= {"answers": "(8, 8)", "others": "(8, 8, 1)"}
     rows = the(seen(Evidence("broadcast", ("head",), (0, 94), {"looks": 8, "size": 64}, words)), "broadcast")
     assert rows.message.endswith("in mse_loss: they broadcast to 512 pairs of shape (8, 8, 8).")

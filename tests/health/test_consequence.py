@@ -10,6 +10,7 @@ import pytest
 from paper import FACTS, make_trace, noisy
 
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.evidence import Evidence
 from lettrine.health.trace import NonFinite
 
 UNKNOWN_LOSS = replace(FACTS, classes=0, loss_chain=())
@@ -35,6 +36,20 @@ def test_kinds(kind, changes):
     found = consequence(make_trace(**changes))
     assert found.kind == kind, found
     assert found.bad == (kind not in ("learns", "falls", "unknown"))
+
+
+def test_why_the_losses_do_not_tell():
+    against_another = Evidence("loss", (), (0, 94), {"terms": 1}, {"kind": "squared error", "nature": "adversarial"})
+    late = make_trace(loss=FALLING, facts=UNKNOWN_LOSS)
+    reasons = [
+        make_trace(loss=FALLING[:30]),
+        make_trace(loss=FALLING, evidence=(against_another,)),
+        replace(late, loss=replace(late.loss, step=late.loss.step + 100)),
+    ]
+    found = [consequence(each) for each in reasons]
+    assert [each.kind for each in found] == 3 * ["unknown"]
+    told = ["too few losses were seen", "a loss of this kind need not fall", "the first losses were not seen"]
+    assert [each.words.startswith(said) for each, said in zip(found, told, strict=True)] == 3 * [True], found
 
 
 def test_words_hold_the_figures():

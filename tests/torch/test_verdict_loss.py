@@ -140,6 +140,7 @@ def test_a_sum_is_held_against_the_sum_or_nothing(drawn):
     ("nature", "loss"),
     [
         ("policy", lambda o, y, v: -(v[:, 0] * o.log_softmax(1)[ROWS, y]).mean()),
+        ("policy", lambda o, y, v: -(torch.stack(2 * [o.log_softmax(1)[ROWS, y]]) * v[:, 0] * (ROWS < 40)).sum()),
         ("contrastive", lambda o, _, __: functional.cross_entropy(o[:32] @ o[32:].T, torch.arange(32))),
         ("contrastive", lambda o, _, __: functional.nll_loss((o[:32] @ o[32:].T).log_softmax(1), torch.arange(32))),
         ("contrastive", lambda o, _, __: functional.cross_entropy(o[:32] @ o[32:].detach().T, torch.arange(32))),

@@ -113,7 +113,7 @@ def a_frozen_encoder_whose_norms_move_on(doctor: Doctor, seed: int, cured: bool)
     way = torch.cat([speed * ahead, bend * ahead**2], 1)
     rows = data.split(seen, way, seed)
     held = rows.held_x, rows.held_y
-    right = bend[:, 0] > 0.5
+    right = rows.y[:, -1] > 0.5  # how far the way bends at its end
 
     class Driver(nn.Module):
         def __init__(self) -> None:
@@ -135,7 +135,7 @@ def a_frozen_encoder_whose_norms_move_on(doctor: Doctor, seed: int, cured: bool)
 
     model.encoder.requires_grad_(False)
     optimizer = torch.optim.AdamW(model.head.parameters(), lr=1e-4)
-    x, y = seen[right], way[right]
+    x, y = rows.x[right], rows.y[right]
     with doctor.watch(model, optimizer) as watch:
         for step, (a, b) in enumerate(data.batches(x, y, 24, 200, seed)):
             model.train()

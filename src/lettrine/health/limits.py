@@ -21,6 +21,8 @@ INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost
 INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
 INITIAL_COST: Final = 0.12  # of the run: a run that learned half of what there is, and recovered sooner, lost little by its start
 INITIAL_HEAD: Final = 3.0  # times 1/sqrt(fan-in): He's, the widest usual draw, has 1.4; a head this wide is named as the cause
+INITIAL_TABLE: Final = 0.5  # std of an embedding, or more: nn.Embedding draws with 1, and language models with 0.02
+INITIAL_PART: Final = 0.5  # of the spread of the answers: what a layer gives that adds so much to them is a cause too
 INITIAL_FAR: Final = 100.0  # times the loss of the best single answer: answers ten times as far apart as the targets
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 

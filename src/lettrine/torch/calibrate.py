@@ -201,9 +201,9 @@ class _Work:
 
     def _note(self, module: nn.Module) -> str:
         """Why a module's weight is not scaled; "" if it is."""
-        weight = module._parameters.get("weight")  # noqa: SLF001  a computed weight is an attribute, not an entry here
+        weight = dict(module.named_parameters(recurse=False)).get("weight")
         if weight is None:
-            return "left: its weight is computed"
+            return "left: its weight is computed"  # an attribute then, and no parameter
         if id(weight) in self.tied:
             return "left: shares its weight with an embedding"
         return "" if weight.requires_grad else "left: frozen"
@@ -275,7 +275,6 @@ def _spread(output: Tensor, name: str) -> float:
 
 
 def _multiply(module: nn.Module, factor: float) -> None:
-    for part in ("weight", "bias"):
-        parameter = module._parameters.get(part)  # noqa: SLF001  not an attribute that computes it
-        if parameter is not None:
+    for part, parameter in module.named_parameters(recurse=False):  # not an attribute that computes it
+        if part in ("weight", "bias"):
             parameter.mul_(factor)

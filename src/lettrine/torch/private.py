@@ -128,6 +128,12 @@ def replace_scripting(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) 
         setattr(place, "create_script_module", wrap(make))  # noqa: B010  a plain assignment is refused by mypy
 
 
+def held(module: nn.Module) -> dict[str, Any]:
+    """What a module has under each name. Without torch's tables, what is registered as None is left out."""
+    own = vars(module) | dict(module.named_parameters(recurse=False)) | dict(module.named_children())
+    return own | getattr(module, "_parameters", {}) | getattr(module, "_modules", {})
+
+
 def saves_elsewhere() -> bool:
     """Whether unpacking a tensor that autograd saved would run the user's code (checkpointing); True if torch cannot say."""
     return _saving(False) is not None

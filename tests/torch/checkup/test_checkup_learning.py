@@ -152,6 +152,61 @@ class TestData:
         assert the(tried("data", mlp(), batches), "target-constant").value == 0
         assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # given only to fit the interface
 
+    @pytest.mark.parametrize("loss_fn", [nn.MSELoss(), nn.BCEWithLogitsLoss()])
+    def test_numbers_all_alike(self, loss_fn: Any) -> None:
+        batches = [(x, torch.zeros(len(x), 1)) for x, _ in pairs()]
+        model = nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 1))
+        assert the(tried("data", model, batches, loss_fn), "target-constant").severity == "warning"
+
+    def test_a_residual_that_shall_be_zero(self) -> None:
+        """u'' + u = x, whose sides the model subtracts."""
+
+        class Residual(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.u = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = x.requires_grad_()
+                u = self.u(x)
+                (first,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+                (second,) = torch.autograd.grad(first.sum(), x, create_graph=True)
+                return second + u - x.detach()
+
+        batches = [(torch.rand(32, 1), torch.zeros(32, 1)) for _ in range(8)]
+        assert clean(tried("data", Residual(), batches, nn.MSELoss()))
+
+    def test_a_judge_that_is_not_trained(self) -> None:
+        """A generator against a discriminator: each of its answers shall be called true."""
+
+        class Judged(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.maker, self.judge = nn.Linear(4, 2), nn.Linear(2, 1)
+
+            def forward(self, z: torch.Tensor) -> torch.Tensor:
+                return self.judge(self.maker(z))
+
+        model = Judged()
+        batches = [(torch.randn(32, 4), torch.ones(32, 1)) for _ in range(8)]
+        assert clean(tried("data", model, batches, nn.BCEWithLogitsLoss(), adam(model.maker)))
+
+    def test_the_first_place_is_the_other_view(self) -> None:
+        """As of momentum contrast: the other view of the same picture stands before those of others, so all classes are 0."""
+
+        class Views(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = nn.Linear(20, 8)
+                self.register_buffer("others", torch.randn(8, 64))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                one, other = self.body(x), self.body(x + 0.1).detach()
+                return torch.cat([(one * other).sum(1, keepdim=True), one @ self.others], 1)
+
+        batches = [(x, torch.zeros_like(y)) for x, y in pairs()]
+        assert clean(tried("data", Views(), batches))
+
 
 class TestAnswer:
     def test_a_copy_of_the_target(self) -> None:
@@ -532,6 +587,41 @@ def test_numbers_that_belong_to_nothing(kind: str) -> None:
     assert named[1] >= 4
 
 
+FINE = {
+    "the product of two signs of 80": (80, lambda x: (x[:, :2].prod(1) > 0).long()),
+    "the product of four signs": (20, lambda x: (x[:, :4].prod(1) > 0).long()),
+    "a number of fast waves": (1, lambda x: torch.sin(300 * x)),
+}
+
+
+@pytest.mark.parametrize("kind", FINE)
+def test_a_relation_that_is_fine(kind: str) -> None:
+    """The network does not learn it in so few steps, yet it is there."""
+    features, relation = FINE[kind]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2048, features, generator=generator)
+    y = relation(x)
+
+    def with_targets(target: torch.Tensor) -> Report:
+        torch.manual_seed(0)
+        numbers = target.is_floating_point()
+        model = nn.Sequential(nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 1 if numbers else 2))
+        batches = list(zip(x.split(32), target.split(32), strict=True))
+        return tried("targets", model, batches, nn.MSELoss() if numbers else nn.CrossEntropyLoss())
+
+    assert not with_targets(y).findings
+    assert the(with_targets(y[torch.randperm(2048, generator=generator)]), "shuffled-targets").severity == "warning"
+
+
+def test_codes_of_which_neighbours_are_not_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bits = torch.randint(2, (1024, 40), generator=generator) * 2.0 - 1
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 32), nn.ReLU(), nn.Linear(32, 2))
+    batches = list(zip(bits.split(32), (bits[:, :9].prod(1) > 0).long().split(32), strict=True))
+    assert the(tried("targets", model, batches), "shuffled-targets").severity == "info"
+
+
 def test_chance_of_known_orders() -> None:
     """Answers that are the targets fit no other order as well; those that are noise fit half of all orders better or worse."""
     y = torch.arange(100.0)[:, None]
@@ -801,3 +891,9 @@ class TestKindsMetInTheWild:
             batches = [(torch.cat([torch.arange(len(x))[:, None] % 60, size * x], 1), y) for x, y in pairs(12, 32)]
             report = tried("scales", Rows(), batches)
             assert clean(report) is not named
+
+
+def test_what_two_experiments_found_alike_is_listed_once() -> None:
+    one, again = (finding("padding", "critical", ("net",), "It gives NaN.", "why", "remedy") for _ in range(2))
+    other = finding("padding", "critical", ("out",), "It gives NaN.", "why", "remedy")
+    assert [each.where for each in ordered([one, again, other])] == [("net",), ("out",)]

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from checkup_tasks import adam, mlp, pairs  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.errors import HealthError  # noqa: E402
@@ -39,6 +40,28 @@ def tried(model: nn.Module, *only: str, batches: Any = None, loss_fn: Any = cros
     return health.checkup(
         model, batches or pairs(), loss_fn, adam(model), only=only or ["first-loss"], progress=False, minutes=minutes
     )
+
+
+def test_a_last_batch_of_one_example() -> None:
+    """Of which batch norm takes no statistics in training mode."""
+    torch.manual_seed(0)
+    x = torch.randn(6 * 32 + 1, 20)
+    data = TensorDataset(x, x[:, :5].argmax(1))
+    model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 5))
+
+    def report(**options: Any) -> health.Report:
+        return health.checkup(model, DataLoader(data, 32, **options), cross_entropy, adam(model), progress=False)
+
+    found = report()
+    assert [each.reason for each in found.outcomes if each.status == "failed"] == []
+    (refused,) = (each for each in found.findings if each.id == "batch-size")
+    assert refused.severity == "info"
+    assert refused.message.startswith(
+        "In training mode the model refuses 1 of 7 batches, with 1 example instead of 32: ValueError"
+    )
+    assert "drop_last=True" in refused.remedy
+    assert found.healthy
+    assert "batch-size" not in [each.id for each in report(drop_last=True).findings]
 
 
 def test_a_task_that_ends_the_program() -> None:

@@ -290,3 +290,70 @@ class TestGiven:
         )
         assert main(["checkup", f"{tmp_path / 'stepping.py'}:make", "--only", "step", "--json"]) == 1
         assert [each["id"] for each in json.loads(capsys.readouterr().out)["findings"]] == ["missing-zero-grad"]
+
+
+def by_hand(*, early: bool, each: bool = False, replaced: bool = False) -> Callable[..., None]:
+    """A step whose loss is scaled by hand. early: clip while gradients are still too large. replaced: divide into new tensors."""
+
+    def clip(model: nn.Module) -> None:
+        if each:
+            nn.utils.clip_grad_value_(model.parameters(), 0.01)
+        else:
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+
+    def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        (1000.0 * cross_entropy(model(batch[0]), batch[1])).backward()
+        if early:
+            clip(model)
+        for parameter in model.parameters():
+            if parameter.grad is not None and replaced:
+                parameter.grad = parameter.grad / 1000.0
+            elif parameter.grad is not None:
+                parameter.grad.div_(1000.0)
+        if not early:
+            clip(model)
+        optimizer.step()
+
+    return step
+
+
+class TestScaledByHand:
+    @pytest.mark.parametrize("each", [False, True])
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_clipped_early(self, *, each: bool, replaced: bool) -> None:
+        report = tried(by_hand(early=True, each=each, replaced=replaced))
+        found = the(report, "clip-before-unscale")
+        limit = 0.01 if each else CLIP
+        assert "while they are still 1000 times too large: the step divides them by 1000 after that" in found.message
+        assert f"before you clip {'each value ' if each else ''}at {limit}. With clipping at {limit} after" in found.remedy
+        assert found.severity == "warning"
+        clean(tried(by_hand(early=False, each=each, replaced=replaced)))
+
+    def test_a_limit_that_is_never_reached_is_none(self) -> None:
+        def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            optimizer.zero_grad()
+            (1000.0 * cross_entropy(model(batch[0]), batch[1])).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1e6)
+            for parameter in model.parameters():
+                parameter.grad /= 1000.0
+            optimizer.step()
+
+        clean(tried(step))
+
+    def test_a_mean_of_clipped_gradients_is_none(self) -> None:
+        """As of private training: the gradient of each example is clipped, and their sum divided by their number."""
+
+        def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            total = [torch.zeros_like(each) for each in model.parameters()]
+            for x, y in zip(*batch, strict=True):
+                optimizer.zero_grad()
+                cross_entropy(model(x[None]), y[None]).backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+                for kept, each in zip(total, model.parameters(), strict=True):
+                    kept.add_(each.grad)
+            for kept, each in zip(total, model.parameters(), strict=True):
+                each.grad = kept / len(batch[0])
+            optimizer.step()
+
+        clean(tried(step))

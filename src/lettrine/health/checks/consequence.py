@@ -23,6 +23,9 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
 _FEW: Final = 10  # with fewer losses, even a fall to almost 0 cannot be seen
+_TOO_FEW: Final = "too few losses were seen to say what became of it"
+_NEED_NOT_FALL: Final = "a loss of this kind need not fall while a network learns, so it does not say what became of it"
+_ONLY_LATE: Final = "the first losses were not seen, so the later ones do not say what became of it"
 BAD: Final = ("not finite", "rises", "flat", "guessing", "held out")
 
 
@@ -32,7 +35,8 @@ class Consequence:
 
     kind: "not finite"; "rises" (ends far above its lowest level, or above its start); "flat" (does not fall); "guessing" (fell
         to the loss of the best constant answer, and no further); "held out" (learned, but the result fails on held-out data);
-        "learns" (falls below its reference); "falls" (falls, and no reference is known); "unknown" (too few losses to tell).
+        "learns" (falls below its reference); "falls" (falls, and no reference is known); "unknown" (the losses do not tell: too
+        few, only late ones, or of a kind that need not fall).
     steps: first and last step judged. start, best, end: levels of the loss at the start, at its lowest and over the last tenth.
     reference: the value compared with. words: all this as a half sentence, such as "the loss does not fall (2.30 at first, 2.31
         at step 399)".
@@ -44,7 +48,7 @@ class Consequence:
     best: float = nan
     end: float = nan
     reference: Reference = UNKNOWN
-    words: str = "too few losses were seen to say what became of it"
+    words: str = _TOO_FEW
 
     @property
     def bad(self) -> bool:
@@ -74,8 +78,10 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
         words = f"values stopped being finite at step {first.step:,}"
         return Consequence("not finite", (first.step, first.step), words=words)
     taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
-    if not ordinary(trace) or taken < min(least, _FEW) or len(losses) < _FEW:
+    if taken < min(least, _FEW) or len(losses) < _FEW:
         return Consequence("unknown")
+    if not ordinary(trace):
+        return Consequence("unknown", words=_NEED_NOT_FALL)
     course = _course(trace, steps, losses)
     kind = _kind(trace, course, losses)
     course = Consequence(kind, course.steps, course.start, course.best, course.end, course.reference, _words(kind, trace, course))
@@ -196,7 +202,7 @@ def _words(kind: str, trace: Trace, course: Consequence) -> str:
         "guessing": f"the loss, {at}, is no better than {course.reference.words} ({told_by})",
         "learns": f"the loss fell nevertheless, to {at} ({told_by}: {course.reference.words})",
         "falls": f"the loss falls ({number(course.start, 3)} at first, {at})",
-        "unknown": course.words,
+        "unknown": _ONLY_LATE,
     }
     if kind == "held out":
         best = float(np.nanmin(trace.dev.mean))

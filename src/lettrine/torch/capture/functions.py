@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lettrine.torch.capture.keeping import SMALL, given, kept, kept_small
+from lettrine.torch.capture.thrown_away import Untaken
 from lettrine.torch.private import put_below, take_off, without_modes
 
 INSIDE: Final = frozenset(
@@ -160,6 +161,7 @@ class FunctionNotes:
         self._handles: list[Any] = []
         self.calls: list[FunctionCall] = []
         self.modules: list[ModuleCall] = []
+        self.untaken = Untaken()
         self.open = self.paused = False
         self._earlier: deque[FunctionCall] | None = None
         self._left = 0  # calls that are still noted before the model's
@@ -206,6 +208,7 @@ class FunctionNotes:
         """Free all that was noted."""
         self.calls.clear()
         self.modules.clear()
+        self.untaken.forget()
         self._earlier = None
 
     def drop(self, roots: int) -> None:
@@ -219,10 +222,14 @@ class FunctionNotes:
         if self.paused:
             return
         where = self._inside[-1] if self._inside else ""
+        if name in OURS:
+            self.untaken.read(args)
+            return
         if self._earlier is not None:
             if not where:
                 self._note_earlier(name, args, kwargs, result)
             return
+        self.untaken.called(name, where, args, kwargs, result)
         wanted = name in self._noted and not _of_a_sum(name, args) and not (self._noted is INSIDE and _of_rows(name, args))
         if (not where or wanted) and len(self.calls) < MOST:
             held = {key: kept(value) for key, value in kwargs.items()}
@@ -254,6 +261,7 @@ class FunctionNotes:
                 if not self._inside and not self.paused:
                     self._note_earlier(WATCHED, args, {}, output)
                 return
+            self.untaken.returned(output)
             if not self.paused and output is not None and len(self.modules) < MOST:
                 with without_modes():
                     self.modules.append(ModuleCall(name, module, kept(args), kept(output), self.root))
@@ -290,9 +298,8 @@ class _Mode(TorchFunctionMode):
         result = func(*args, **kwargs)
         with suppress(Exception):
             name = getattr(func, "__name__", "")
-            if name not in OURS:
-                for notes in self.listeners:
-                    notes.note(name, tuple(args), kwargs, result)
+            for notes in self.listeners:
+                notes.note(name, tuple(args), kwargs, result)
         return result
 
 

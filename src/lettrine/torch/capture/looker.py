@@ -243,7 +243,8 @@ class Looker:
         calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
         earlier, self._earlier = self._earlier, ()
         seen = tuple(self._called), calls, loss, place, modules, self._whole, earlier
-        look = Look(self._step, self._model, self._optimisers, *seen, turned=_turned(gradient))
+        untaken = self._notes.untaken.left()
+        look = Look(self._step, self._model, self._optimisers, *seen, turned=_turned(gradient), untaken=untaken)
         self._wholeness.note(look, first=self._passes == 1)
         if loss is not None:
             self._met(loss)

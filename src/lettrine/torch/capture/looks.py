@@ -33,6 +33,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.functions import FunctionCall, ModuleCall
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import tensors_in
+from lettrine.torch.capture.thrown_away import ThrownAway
 from lettrine.torch.graph.losses.means import weight_of
 from lettrine.torch.graph.losses.scales import last_factors
 from lettrine.torch.graph.losses.terms import Term, terms_of
@@ -91,7 +92,8 @@ class Look(OfModel):
     called since then, in order; none if something is compiled. place: the number of the backward pass since an optimiser last
     stepped, from 0. whole: whether functions and modules inside the model's calls were noted, too. earlier: the last functions
     called outside of the model since an optimiser stepped and before the first of `roots`; only before the first pass of a step.
-    turned: -1 if `backward` was handed a negative gradient, so that the loss is made larger; 0 if one of both signs.
+    turned: -1 if `backward` was handed a negative gradient, so that the loss is made larger; 0 if one of both signs. untaken:
+    functions whose results were given to no other, as far as was seen.
     """
 
     step: int
@@ -105,6 +107,7 @@ class Look(OfModel):
     whole: bool = True
     earlier: tuple[FunctionCall, ...] = ()
     turned: float = 1.0
+    untaken: tuple[ThrownAway, ...] = ()
     _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, make: Callable[[Look], T]) -> T:

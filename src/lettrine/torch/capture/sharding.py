@@ -35,9 +35,9 @@ def _kinds(*names: str) -> tuple[type, ...]:
 
 def gathers(model: nn.Module) -> bool:
     """Whether FSDP gathers whole parameters for each call. Those are not in `model.parameters()`."""
-    if "torch.distributed.fsdp" not in sys.modules:
-        return False  # asked for at every sampled step
-    kinds = _kinds("FSDPModule", "FullyShardedDataParallel")  # once: there may be many modules
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False  # asked for several times at every sampled step, and there may be many modules
+    kinds = _kinds("FSDPModule", "FullyShardedDataParallel")
     return any(isinstance(each, kinds) for each in model.modules())
 
 

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.spread import Called, record_calls
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.private import BATCH_NORM, DROPOUT, POOLINGS
 
 MATRICES: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 STRAIGHT: Final = (
     nn.Identity,
     nn.Flatten,
     nn.Unflatten,
-    nn.modules.batchnorm._BatchNorm,  # noqa: SLF001  the common base of all batch norms
-    nn.modules.dropout._DropoutNd,  # noqa: SLF001  the common base of all dropouts
-    nn.modules.pooling._AvgPoolNd,  # noqa: SLF001
+    BATCH_NORM,
+    DROPOUT,
+    POOLINGS[1],
 )
 """What is one linear map with the layers beside it, in eval mode."""
 ENDS: Final = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)

@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.private import DROPOUT
 
 MASKS: Final = ("bernoulli", "native_dropout")  # operations that draw a dropout mask
 DRAWS: Final = ("rand", "normal", "uniform", "exponential", "multinomial", "geometric", "cauchy", "log_normal", "poisson", *MASKS)
-_MODULES: Final = nn.modules.dropout._DropoutNd  # noqa: SLF001  the common base of all dropouts
 _DROPOUTS: Final = ("dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout")
 
 
@@ -109,7 +109,7 @@ def _explicit(asked: list[bool], registered: set[nn.Module]) -> Iterator[None]:
                 return function(*args, **kwargs)
             given = kwargs.get("training", args[2] if len(args) > 2 else None) is True
             caller = sys._getframe(1).f_locals.get("self")  # noqa: SLF001  a dropout module says True for itself
-            asked.append(given and (not isinstance(caller, _MODULES) or caller in registered))
+            asked.append(given and (not isinstance(caller, DROPOUT) or caller in registered))
             try:
                 return function(*args, **kwargs)
             finally:

@@ -18,8 +18,9 @@ from lettrine.torch.checkup.trials import MORE_SEEDS, SHARE, Remedy, Trial, cont
 
 CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
 """Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
-SLOW: Final = ("weight-decay",)
-"""Faults that act over thousands of steps: a trial may be too short for them, and tells nothing against them."""
+SLOW: Final = ("weight-decay", "no-warmup")
+"""Faults that act over hundreds or thousands of steps: a trial may be too short for them, and tells nothing against them."""
+LONG: Final = 300  # steps of a trial of such a fault, at most, if there is time
 UNTRIED: Final = "not run: the time was up; give minutes=…"
 
 
@@ -79,7 +80,7 @@ def _fitting(finding: Finding, attempts: list[Attempt], task: Task) -> tuple[lis
     """The remedies to try and for how many steps. If time is short, the less telling remedies are left out: what came late in the
     run has to come in the trial, and a trial of few steps tells nothing.
     """
-    least = finding.steps[0] if finding.id in LATE else 0
+    least = finding.steps[0] if finding.id in LATE else min(LONG, finding.steps[1]) if finding.id in SLOW else 0
     for most in dict.fromkeys((least + TRIAL_STEPS, TRIAL_STEPS)):
         for count in range(len(attempts), 0, -1):
             steps = steps_for(task, 1 + count, most=most)

@@ -18,6 +18,7 @@ from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
 from lettrine.torch.checkup.labels import REFUSED, without_wrong_labels
 from lettrine.torch.checkup.loading import place_of, users_code
+from lettrine.torch.checkup.refused import without_refused
 from lettrine.torch.checkup.sandbox import same_bits, sandbox
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves, moved
@@ -135,6 +136,7 @@ def _called(task: Task) -> Task:
             errors.append(f"{how}: {raised}")
         else:
             tried.stateful = _stateful(tried)
+            without_refused(tried)
             return tried
     if inside:
         raise HealthError(

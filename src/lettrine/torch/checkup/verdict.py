@@ -95,9 +95,11 @@ ALIKE: Final = {"underfitting": "cannot-fit"}
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Warnings before remarks, causes before symptoms; each effect is merged into the first cause that explains it."""
+    """Warnings before remarks, causes before symptoms; each effect is merged into the first cause that explains it. What two
+    experiments found alike is listed once.
+    """
     listed: list[Finding] = []
-    for finding in sorted(findings, key=_place):
+    for finding in sorted({(each.id, each.where, each.message): each for each in findings}.values(), key=_place):
         kind = ALIKE.get(finding.id, finding.id)
         causes = (i for i, cause in enumerate(listed) if cause.severity != "info" and kind in EXPLAINS.get(cause.id, ()))
         place = next(causes, None)

@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health import limits_wiring as wiring
 from lettrine.health.checks.consequence import consequence, fresh
 from lettrine.health.checks.data.order import by_class
 from lettrine.health.checks.data.trained_on import trained_on
@@ -27,13 +28,14 @@ def leak(trace: Trace) -> Iterator[Finding]:
     """A part of the input that is the target, or held-out data that are trained on; and, as a remark, a loss that falls so fast
     that there may be one.
 
-    Measured: Columns, positions or sequences of the input that determine the target without an exception. Held-out examples that
+    Measured: Columns, positions or sequences of the input that determine the target without an exception. Tokens that are asked
+        for where they are not hidden, and the loss there beside that at those that are. Held-out examples that
         are equal, inputs and target, to training examples looked at before. If there are none, how fast the loss falls.
     Formula: (held-out examples seen in training before) / (all looked at) >= {TRAINED_ON_SHARE:.0%}, at least {TRAINED_ON_LEAST}
         of them, and {TRAINED_ON_CHANCE:.0f} times what chance brings; mean of five losses < {LEAK_SHARE:.0%} of the loss of
         guessing within {LEAK_STEPS} steps (a remark only).
     """
-    known = tuple(trained_on(trace))
+    known = (*trained_on(trace), *_copied_places(trace))
     yield from known
     if seen := trace.seen("leak"):
         yield _held(trace, seen[0])
@@ -107,6 +109,29 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
         remedy=remedy,
         reference=_SOURCE,
     )
+
+
+def _copied_places(trace: Trace) -> Iterator[Finding]:
+    """Tokens that are not hidden and asked for all the same; a warning where those that are hidden are hardly learned."""
+    for seen in trace.seen("hidden tokens"):
+        hidden, unseen, rest, guess = (seen.figure(name) for name in ("hidden", "unseen", "seen", "guess"))
+        if seen.figure("looks") < wiring.MASK_LOOKS or rest >= wiring.COPIED_PLACES * unseen:
+            continue
+        yield Finding(
+            id="leak",
+            severity="warning" if unseen >= limits.HARDLY_LEARNED * guess else "info",
+            where=(),
+            steps=seen.steps,
+            value=1 - hidden,
+            limit=0.0,
+            message=f"{share(1 - hidden)} of the targets are the input itself at their own place; {share(hidden)} are hidden by "
+            f"token {int(seen.figure('token'))}. There the loss is {number(unseen, 3)} (guessing gives {number(guess, 3)}), at "
+            f"the others {number(rest, 3)}.",
+            why="To copy what is seen is easy and makes the mean small, and most of each gradient is about that.",
+            remedy="Let the loss ask only for the tokens that are hidden: labels[input != mask_token] = -100, which "
+            "cross_entropy ignores.",
+            reference="Devlin et al. 2019, BERT, section 3.1: only the masked words are predicted",
+        )
 
 
 def _at_once(trace: Trace) -> bool:

@@ -11,6 +11,7 @@ from lettrine.health import limits_wiring as wiring
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.registry import check
+from lettrine.health.checks.wiring.thrown_away import thrown_away
 from lettrine.health.checks.words.capacity import at_rest
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -32,14 +33,15 @@ _REFERENCE: Final = {
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
     """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing, or everything, or queries
-    in place of keys; and a recurrent network that is read after the padding.
+    in place of keys, or that is put on a copy which is thrown away; and a recurrent network that is read after the padding.
 
     Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
-    padding if a mask masks none, or if only the last step is used.
+    padding if a mask masks none, or if only the last step is used; which results of masks nothing takes.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
         {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is
         learned, or hardly anything ({HARDLY_LEARNED} of guessing) where {PADDED_MOST:.0%} of the places are padding.
     """
+    yield from thrown_away(trace, "padding-mask")
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
     yield from _cancelled(trace)

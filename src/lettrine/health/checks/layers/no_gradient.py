@@ -22,6 +22,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.reference import bare_term
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.wiring.thrown_away import thrown_away
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
@@ -37,9 +38,11 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
         remark if the module is never called, or its output never used, and the rest learns; or if the loss fell well, and the
         gradient is exactly 0 or no module that learns comes after it. Or: a normalisation takes single
-        values, and gives 0; or a term of the loss has no graph.
+        values, and gives 0; or a term of the loss has no graph; or nothing takes what an activation, a dropout, a clamp or a
+        mask returns, while the tensor that it was given goes on.
     """
     yield from (alone := list(norms_of_one(trace)))
+    yield from thrown_away(trace, "no-gradient")
     mask = usable(trace)
     records = int(mask.sum())
     if not records:

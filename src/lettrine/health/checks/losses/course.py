@@ -13,7 +13,16 @@ from lettrine.health.checks.layers.summed import DIVIDE, summed
 from lettrine.health.checks.losses.blank import blank_rows
 from lettrine.health.checks.losses.collapse import collapsed, same_places
 from lettrine.health.checks.losses.harder import little_by_little
-from lettrine.health.checks.losses.starts import drawn_anew, drawn_before, drawn_large, large_inputs, large_start, spreads
+from lettrine.health.checks.losses.starts import (
+    drawn_anew,
+    drawn_before,
+    drawn_large,
+    large_inputs,
+    large_start,
+    spreads,
+    start_lower,
+    tables_behind,
+)
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
@@ -55,7 +64,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     Measured: The loss of the first step, against that of an even guess among the classes.
     Formula: excess = first loss - ln(K), in nats; logits with a standard deviation of s cost about s**2 / 2. Where numbers are
     predicted: first loss >= {INITIAL_FAR:g} * (loss of the best single answer), with weights of std >= {INITIAL_HEAD:g} /
-    sqrt(fan-in). Weights that wide before a last layer that is not are named as the place.
+    sqrt(fan-in). Weights that wide before a last layer that is not are named as the place; so are embeddings with a std of
+    {INITIAL_TABLE} or more of which the model itself computes its answers, such as the products of a factorisation machine.
     """
     expected, classes = even_of(trace), classes_of(trace)
     if not isfinite(expected) or classes < 2:
@@ -89,7 +99,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
     inner, sums = drawn_before(trace, weight), summed(trace)
     near = f"to start near ln {classes} = {number(expected, 3)}."
-    remedy = (drawn_anew(inner) if inner else DIVIDE) if inner or sums else _start_lower(trace, weight, spread, near, loud=loud)
+    remedy = (drawn_anew(inner) if inner else DIVIDE) if inner or sums else start_lower(trace, spread, near, loud=loud)
+    inner = inner or (() if sums else tables_behind(trace))
     yield Finding(
         id="initial-loss",
         severity="warning" if loud else "info",
@@ -108,31 +119,6 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
-
-
-def _start_lower(trace: Trace, weight: str, spread: float, near: str, *, loud: bool) -> str:
-    """The advice for a last layer whose answers are too large. weight: its matrix. spread: std of its outputs."""
-    last = output_module(trace)
-    one = last is not None and _is_one_layer(trace, last.name)
-    if one and limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK:
-        remedy = f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, {near}"
-    else:
-        remedy = f"Shrink the last layer's weights and start its bias at 0, {near}"
-    before = not loud and _trained_before(trace)
-    return f"If it was trained before, on another task, draw its last layer anew. Otherwise: {remedy}" if before else remedy
-
-
-def _trained_before(trace: Trace) -> bool:
-    """Whether no matrix holds values as one of the usual initialisers draws them."""
-    return any(each.figure("share") == 0 for each in trace.seen("drawn"))
-
-
-def _is_one_layer(trace: Trace, name: str) -> bool:
-    """Whether a module is a layer with one matrix, not a network that computes its answers of several."""
-    own = [info for info in trace.parameters if info.module == name and len(info.shape) > 1]
-    inside = [info for info in trace.parameters if info.module.startswith(f"{name}.")]
-    others = [info for info in trace.parameters if "." in info.name]
-    return len(own) == 1 and not inside and ("." in own[0].name or not others)
 
 
 def _begins_anew(trace: Trace) -> bool:

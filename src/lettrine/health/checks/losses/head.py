@@ -37,7 +37,7 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
             yield _table_of_weights(each)
             continue
         targets = "targets" if each.words["function"].endswith(("loss", "entropy", "logits")) else "numbers"
-        longer = "the answers" if answers.count(",") > others.count(",") or answers.count(",") > 1 else f"the {targets}"
+        longer, other = (f"the {targets}", "the answers")[:: 1 if len(_shape(others)) > len(_shape(answers)) else -1]
         yield Finding(
             id="broadcast",
             severity="critical",
@@ -50,16 +50,20 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
                 f"they broadcast to {_pairs(answers, others, size)}."
             ),
             why="Each answer is compared with the targets of all examples: the best answer is their mean, whatever the input.",
-            remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
+            remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on {other}.",
             reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
         )
 
 
 def _pairs(answers: str, others: str, size: int) -> str:
     """What two tables of so many numbers become together: their shapes as written in Python."""
-    shapes = [tuple(int(part) for part in each.strip("()").split(",") if part.strip()) for each in (answers, others)]
-    together = np.broadcast_shapes(*shapes)
+    together = np.broadcast_shapes(_shape(answers), _shape(others))
     return f"{size} by {size} pairs" if prod(together) == size**2 else f"{prod(together):,} pairs of shape {together}"
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """A shape as written in Python: (32,) has one axis, and as many commas as (32, 1)."""
+    return tuple(int(part) for part in text.strip("()").split(",") if part.strip())
 
 
 def _table_of_weights(each: Evidence) -> Finding:

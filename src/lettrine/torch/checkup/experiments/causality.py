@@ -22,6 +22,7 @@ from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.taught import taught
 from lettrine.torch.checkup.values import in_double, leaves, mapped
+from lettrine.torch.private import CONVOLUTION
 
 
 @experiment("causality", "Causality", passes=8)
@@ -160,7 +161,7 @@ def _finding(share: float, limit: float, place: Place | None) -> Finding:
     module = place.module if place else None
     if place and place.inside and isinstance(module, nn.RNNBase) and module.bidirectional:
         remedy = f"Build {place.name} with bidirectional=False: its backward half reads from the end."
-    elif place and place.inside and isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001  the common base
+    elif place and place.inside and isinstance(module, CONVOLUTION):
         remedy = f"Pad the input of {place.name} on the left only: its kernel reaches beyond the current place."
     else:
         remedy = (

@@ -14,6 +14,7 @@ from torch import Tensor
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_REPEATS, CHECKUP_SORTED
 from lettrine.torch.checkup.call import NotCalled
+from lettrine.torch.checkup.constant import learnable, one_target
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import loss_of, output_of
 from lettrine.torch.checkup.task import Task
@@ -140,16 +141,8 @@ def _rows(batch: Any) -> list[bytes]:
 
 def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> Iterator[Finding]:
     flat = torch.cat([each.detach().flatten().double().cpu() for each in targets])
-    if len(flat) >= LEAST_EXAMPLES and bool((flat == flat[0]).all()) and _minds(task):
-        yield finding(
-            "target-constant",
-            "warning",
-            (),
-            f"All {len(flat)} targets are {float(flat[0]):g}.",
-            "There is nothing to tell apart, but the loss falls all the same.",
-            "Look at how the targets are read: a wrong column, a comparison that is always true, or data sorted by class.",
-            value=float(flat[0]),
-        )
+    if len(flat) >= LEAST_EXAMPLES and bool((flat == flat[0]).all()) and learnable(task, float(flat[0])):
+        yield one_target(float(flat[0]), len(flat))
     if (several := _several(task, targets)) is not None:
         yield several
     classes = [each for each in targets if each.ndim == 1 and not each.is_floating_point()]
@@ -203,17 +196,6 @@ def _several(task: Task, targets: list[Tensor]) -> Finding | None:
         limit=SEVERAL,
         source="torch.nn.CrossEntropyLoss: target of probabilities for each class",
     )
-
-
-def _minds(task: Task) -> bool:
-    """Whether the loss depends on the targets at all: some losses only take them to fit an interface."""
-    batch = task.batch()
-    other = (*batch[:-1], torch.zeros_like(batch[-1]) if bool((batch[-1] != 0).any()) else torch.ones_like(batch[-1]))
-    with task.boxed(), torch.no_grad():
-        try:
-            return float(task.loss(batch)) != float(task.loss(other))
-        except Exception:  # noqa: BLE001  a loss that refuses other targets depends on them
-            return True
 
 
 def _order(classes: list[Tensor]) -> float:

@@ -27,6 +27,7 @@ from lettrine.torch.checkup.direction import wrong_direction
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.labels import LABELS, REFUSED
 from lettrine.torch.checkup.ranges import no_floor, out_of_reach
+from lettrine.torch.checkup.refused import REFUSES
 from lettrine.torch.checkup.task import Task
 
 MOST_CONSTANTS = 4096  # values of the constant answer
@@ -66,6 +67,7 @@ def first_loss(task: Task) -> Result:
         each
         for each in (
             task.known.get(LABELS),
+            task.known.get(REFUSES),
             _broadcast(task, output) or _stretched(warned),
             *out_of_reach(task, output),
             no_floor(task, loss, output),

@@ -25,6 +25,7 @@ from lettrine.torch.checkup.shifts import time_axis
 from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves, mapped
+from lettrine.torch.private import BATCH_NORM
 
 _ONE_SEQUENCE: Final = (
     "All batches are the same: if its rows are the steps of one sequence, in their order, leave it as it is. If they are "
@@ -226,7 +227,7 @@ def _finding(mixing: Mixing) -> Finding:
     place, share = mixing.place, max(mixing.share, mixing.by_gradient)
     where: tuple[str, ...] = (place.name,) if place else ()
     at = f" It begins {'in' if place.inside else 'before'} {place.name} ({place.kind})." if place else ""
-    running = place is not None and isinstance(place.module, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  the common base
+    running = place is not None and isinstance(place.module, BATCH_NORM)
     if running:
         remedy = f"Give {', '.join(where)} running statistics (track_running_stats=True), so that eval mode needs no batch."
     else:

@@ -12,7 +12,7 @@ from math import inf, isfinite, nan
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS, CHECKUP_SAME
@@ -25,6 +25,7 @@ from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.spread import change
 from lettrine.torch.checkup.task import SEED, Task
 from lettrine.torch.checkup.values import leaves
+from lettrine.torch.private import DROPOUT
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
 FASTEST: Final = 0.1  # a rate to try if the loss still falls at the end of the best of them
@@ -113,7 +114,7 @@ def fit(
         begun = {name: each.detach().clone() for name, each in task.model.named_parameters()} if lost is not None else {}
         task.model.train()
         for module in task.model.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):  # noqa: SLF001  the common base of all dropouts
+            if isinstance(module, DROPOUT):
                 module.eval()
         optimizer = make()
         for number in range(steps):

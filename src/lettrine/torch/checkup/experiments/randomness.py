@@ -21,6 +21,7 @@ from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.spread import Called, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves
+from lettrine.torch.private import BATCH_NORM
 
 
 @experiment("randomness", "Randomness", passes=4)
@@ -134,5 +135,4 @@ def _losses(task: Task) -> list[float]:
 
 def norms_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Batch norms with running statistics."""
-    kind = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the common base
-    return [(name, each) for name, each in model.named_modules() if isinstance(each, kind) and each.track_running_stats]
+    return [(name, each) for name, each in model.named_modules() if isinstance(each, BATCH_NORM) and each.track_running_stats]

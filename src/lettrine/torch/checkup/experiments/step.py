@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite, nan, sqrt
+from math import isfinite, nan
 from typing import Any, Final
 
 import torch
@@ -20,6 +20,7 @@ from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_CALLS, CHECKUP_LEFT, CHECKUP_RESCALED
 from lettrine.torch.capture.catalogue import clean_name
+from lettrine.torch.checkup.between import Between, Sizes
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.reach import reach
 from lettrine.torch.checkup.sandbox import seeded
@@ -27,9 +28,6 @@ from lettrine.torch.checkup.task import SEED, Task, takes_closure
 from lettrine.torch.checkup.unused import Unused, dense
 
 LOWER: Final = 2.0**-8  # times the scale of a GradScaler, for the second look
-ALIKE: Final = 1e-4  # of the largest value: values as near as that are equal
-CLIPPED: Final = 0.1  # of the values that are not 0: with fewer at the largest one, values were not clipped
-LEAST: Final = 20  # values to tell that
 CALLS_AGAIN: Final = 3  # how often the calls are repeated, at most: cleared, repeated as they are, and at another scale
 STEP_SOURCE: Final = "torch.optim: taking an optimization step"
 
@@ -38,8 +36,10 @@ STEP_SOURCE: Final = "torch.optim: taking an optimization step"
 class Heard:
     """What reached the optimiser. steps: its gradients at each of its steps. passes: gradients that a backward pass gave.
     lost: steps before which gradients were given and at which none was left. calls: of the user's step. unused: gradients that
-    the optimiser never used.
+    the optimiser never used. between: what became of them before it stepped.
     """
+
+    between: Between
 
     steps: list[list[Tensor | None]] = field(default_factory=list)
     passes: int = 0
@@ -53,7 +53,8 @@ def step(task: Task) -> Result:
     """Take a few of the user's own training steps, and again with earlier gradients cleared, and with another scale.
 
     Measured: The gradients that the optimiser gets at its step. They are compared with those that the backward pass gave, with
-    those it gets if all earlier gradients are cleared, and with those it gets at another scale of the GradScaler.
+    those it gets if all earlier gradients are cleared, and with those it gets at another scale of the GradScaler. Each change
+    between the backward pass and the step is followed, as the clipping and division of a loss that was scaled by hand.
     Formula: difference = norm(gradients - gradients without earlier ones) / norm(gradients without earlier ones).
     """
     if task.own_step is None:
@@ -77,6 +78,8 @@ def step(task: Task) -> Result:
         said += f" At a scale {1 / LOWER:g} times lower their norm is {rescaled['norm lower']:.3g} instead of "
         said += f"{rescaled['norm']:.3g}."
         found = _of_scale(rescaled)
+    if found is None and plain.calls == len(plain.steps) and (early := plain.between.early_clip()):
+        found = early.finding(plain.between.steps[0][0].norm, _true_norm(task))
     return Result(said, (found,) if found else (), figures)
 
 
@@ -107,11 +110,13 @@ def _taken(task: Task, *, clearing: bool = False, scale: float | None = None) ->
 @contextmanager
 def _heard(task: Task) -> Iterator[Heard]:
     """Listen to backward passes and to the optimiser."""
-    heard = Heard()
+    between = Between([each for each in _held(task) if each.requires_grad])
+    heard = Heard(between)
     pulled = [0]
 
     def given(parameter: Tensor) -> None:
         pulled[0] += parameter.grad is not None and bool(dense(parameter.grad).any())
+        between.given(parameter)
 
     def before(*_: Any) -> None:
         now = [None if each.grad is None else dense(each.grad).clone() for each in _held(task)]
@@ -120,6 +125,7 @@ def _heard(task: Task) -> Iterator[Heard]:
         heard.lost += pulled[0] > 0 and not any(each is not None and bool(each.any()) for each in now)
         pulled[0] = 0
         heard.unused.stepped(_held(task))
+        between.stepping()
 
     assert task.optimizer is not None  # noqa: S101  for the type checker: the caller has looked
     wanted = [each for each in _held(task) if each.requires_grad]
@@ -127,7 +133,8 @@ def _heard(task: Task) -> Iterator[Heard]:
     handles += [hook for each in wanted for hook in heard.unused.listen(each)]
     handles.append(task.optimizer.register_step_pre_hook(before))
     try:
-        yield heard
+        with between:
+            yield heard
         heard.passes += pulled[0]
     finally:
         for handle in handles:
@@ -144,7 +151,19 @@ def _scalers(task: Task) -> list[GradScaler]:
 
 
 def _norm(gradients: list[Tensor | None]) -> float:
-    return sqrt(sum(float(each.double().square().sum()) for each in gradients if each is not None))
+    return sum(map(Sizes.of, gradients), Sizes()).norm
+
+
+def _true_norm(task: Task) -> float:
+    """The norm of the gradient of the first batch's loss; 0 if there is none."""
+    with task.boxed():
+        task.model.train()
+        for each in _held(task):
+            each.grad = None
+        loss = task.loss(task.batch())
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        return _norm([each.grad for each in _held(task)])
 
 
 def _apart(one: Heard, other: Heard) -> float:
@@ -174,18 +193,8 @@ def _rescaled(task: Task, plain: Heard) -> dict[str, float]:
     norms = _norm(plain.steps[0]), _norm(heard.steps[0]) if heard.steps else 0.0
     if not all(0 < each < float("inf") for each in norms) or heard.calls != plain.calls:
         return {}
-    return {"scale": scale, "norm": norms[0], "norm lower": norms[1], "largest": _clipped_value(plain.steps[0])}
-
-
-def _clipped_value(gradients: list[Tensor | None]) -> float:
-    """The value at which each value was clipped; NaN if few of them have the largest one."""
-    values = torch.cat([each.double().abs().flatten() for each in gradients if each is not None])
-    values = values[values > 0]
-    if len(values) < LEAST:
-        return nan
-    largest = values.max()
-    alike = (values > (1 - ALIKE) * largest).double().mean()
-    return float(largest) if float(alike) > CLIPPED else nan
+    cut = sum(map(Sizes.of, plain.steps[0]), Sizes()).cut
+    return {"scale": scale, "norm": norms[0], "norm lower": norms[1], "largest": cut or nan}
 
 
 def _changed(share: float) -> str:

@@ -2,16 +2,19 @@
 
 On held-out batches, training on true pairs must do better than on shuffled ones. Targets are unrelated to the inputs if all of
 this holds: true pairs are no better, although the network memorises its own batches; an example's nearest neighbour has no nearer
-a target than chance gives; and no feature correlates with a target more than by chance. Of targets that are numbers two trainings
-tell too little, as their losses differ by chance: there the answers to held-out examples, of the network and of models of other
-kinds, must fit the true order of the targets no better than random ones.
+a target than chance gives; no feature correlates with a target more than by chance; and the answers of models of other kinds to
+held-out examples fit the true order of the targets no better than random ones. Of targets that are numbers two trainings tell too
+little, as their losses differ by chance: there the network's own answers must fit no better either.
+
+Inputs that are codes, such as bits, are another matter: near codes need not have near targets, as the parity of some bits shows.
+There no more than a remark is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import inf, isfinite, log, nan, sqrt
+from math import comb, inf, isfinite, log, nan, sqrt
 from typing import Final
 
 import torch
@@ -21,7 +24,7 @@ from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_CHANCE, CHECKUP_FELL, CHECKUP_SHUFFLED_ROWS, CHECKUP_TIE, TRIAL_ERRORS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.ties import chance, chances, cut_off
+from lettrine.torch.checkup.ties import MOST_COLUMNS, MOST_ROWS, chance, chances, cut_off
 from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, SEEDS, compare, short
 from lettrine.torch.checkup.values import floats
 
@@ -29,6 +32,9 @@ STEPS: Final = 60
 MOST: Final = 300  # of the network that is asked for held-out examples, in
 SHARE: Final = 0.2  # of the time left
 LEARNED: Final = 0.7  # share of the first loss: below it something was learned from the training batches
+TOGETHER: Final = 4  # features, of whose signs products are looked at, and
+MOST_PRODUCTS: Final = 10_000  # of them
+CODES: Final = 4  # different values in all inputs: so few are codes, of which neighbours are not alike
 
 
 @experiment("targets", "Targets matter", passes=2 * len(SEEDS) * STEPS, trains=True)
@@ -36,7 +42,7 @@ def targets(task: Task) -> Result:
     """Train with true pairs and with shuffled ones, and compare on held-out batches.
 
     Measured: The loss on held-out batches after training on true pairs, and after training on the same targets in random order.
-        Of numbers: the share of random orders of the held-out targets that a model's answers fit as well as the true order.
+        The share of random orders of the held-out targets that a model's answers fit as well as the true order.
     Formula: gain = loss with shuffled targets - loss with true ones, in standard errors over three seeds.
     """
     if task.whole or not all(isinstance(batch[-1], Tensor) and batch[-1].ndim for batch in task.batches):
@@ -67,20 +73,22 @@ def targets(task: Task) -> Result:
     figures["tie"] = tie
     shown = "An example's nearest neighbour has no nearer a target than any other."
     if target.is_floating_point():
-        told = _told(task)
-        figures |= {f"chance {name}": share for name, share in told.items()}
-        better = min(told.values(), default=0.0) < CHECKUP_CHANCE
-        near = 0.0
-        least = 100 * min(told.values(), default=0.0)
+        near, better = 0.0, False
+    if better or not _memorises(task) or not isfinite(near) or near > TRIAL_ERRORS or tie > CHECKUP_TIE:
+        return Result(said, figures=figures)
+    told = _told(task, numbers=target.is_floating_point())
+    figures |= {f"chance {name}": share for name, share in told.items()}
+    if min(told.values(), default=0.0) < CHECKUP_CHANCE:
+        return Result(said, figures=figures)
+    if target.is_floating_point():
+        least = 100 * min(told.values())
         shown = (
             f"Of random orders of the targets, {least:.1g} % or more fit the answers to held-out examples as well as the true "
         )
         shown += "one, whichever model gives them."
-    if better or not _memorises(task) or not isfinite(near) or near > TRIAL_ERRORS or tie > CHECKUP_TIE:
-        return Result(said, figures=figures)
     found = finding(
         "shuffled-targets",
-        "warning",
+        "info" if _coded(task) else "warning",
         (),
         f"The inputs tell nothing about the targets: {said} {shown}",
         "The network only memorises its examples, and that is worth nothing on other data.",
@@ -108,16 +116,26 @@ def _dealt(task: Task) -> Iterator[None]:
         task.batches[:] = kept
 
 
-def _told(task: Task) -> dict[str, float]:
-    """For the network and for each other kind of model, the share of random orders of the targets that fit as well as the true
-    one.
+def _coded(task: Task) -> bool:
+    """Whether all inputs take a few values, as bits do."""
+    values = torch.cat([each.detach().flatten() for batch in task.batches for _, each in floats(batch[0])])
+    return len(torch.unique(values)) <= CODES
+
+
+def _told(task: Task, *, numbers: bool) -> dict[str, float]:
+    """For each kind of model, and of numbers for the network, the share of random orders of the targets that fit as well as the
+    true one.
     """
     pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
     if any(not given for given, _ in pairs) or len({given[0][1][0].numel() for given, _ in pairs}) > 1:
         return {}
     x = torch.cat([given[0][1].flatten(1) for given, _ in pairs])  # (N, F)
-    told = chances(x, torch.cat([target.reshape(len(target), -1) for _, target in pairs]))  # (N, K)
-    return {**told, **_of_network(task)} if told else {}
+    y = torch.cat([target.reshape(len(target), -1) for _, target in pairs])  # (N, K)
+    if not numbers:
+        kinds = torch.unique(y)[:MOST_COLUMNS]
+        y = (y == kinds).double()  # (N, classes)
+    told = chances(x, y)
+    return {**told, **_of_network(task)} if told and numbers else told
 
 
 def _of_network(task: Task) -> dict[str, float]:
@@ -154,7 +172,7 @@ def tied(task: Task) -> float:
     none.
 
     Of n independent normal numbers the largest is near sqrt(2 ln n). A weak relation, as of yesterday's return to today's, shows
-    here long before a network has learned it.
+    here long before a network has learned it. So does one to the signs of a few features together, as of an exclusive or.
     """
     pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
     if any(not given for given, _ in pairs) or len({given[0][1][0].numel() for given, _ in pairs}) > 1:
@@ -166,9 +184,26 @@ def tied(task: Task) -> float:
         if y.ndim == 1 and not y.is_floating_point()
         else y.reshape(len(x), -1)
     )
-    x, y = (each - each.mean(0) for each in (x, y.double()))
+    return max([_apart(x, y.double()), *(_apart(each, y[: len(each)].float()) for each in _signs(x[:MOST_ROWS]))])
+
+
+def _apart(x: Tensor, y: Tensor) -> float:
+    """How far the largest correlation of a column of x (N, F) with one of y (N, K) exceeds the largest by chance."""
+    x, y = (each - each.mean(0) for each in (x, y))
     apart = (x.T @ y).abs() / (x.square().sum(0).sqrt()[:, None] * y.square().sum(0).sqrt() + 1e-30)  # (F, K)
     return float(apart.max()) * sqrt(len(x)) - sqrt(2 * log(max(2, apart.numel())))
+
+
+def _signs(x: Tensor) -> Iterator[Tensor]:
+    """The products of the signs of 2, 3 and more features (N, F), above their means or not, while there are few enough."""
+    signs = (x > x.mean(0)).float() * 2 - 1
+    for count in range(2, TOGETHER + 1):
+        if 0 < comb(x.shape[1], count) <= MOST_PRODUCTS:
+            places = torch.combinations(torch.arange(x.shape[1], device=x.device), count)  # (products, count)
+            product = signs[:, places[:, 0]]
+            for place in range(1, count):
+                product *= signs[:, places[:, place]]
+            yield product
 
 
 def neighbours(task: Task) -> float:

@@ -4,7 +4,9 @@ The data show the task: the target at each place is the input at the next place.
 bidirectional recurrent module, a convolution over time that reaches to both sides, or attention whose weight on the next place
 is not 0.
 
-where: the module. figures: "looks" that showed it; "all" looks. words: "what" ("recurrent", "convolution" or "attention").
+where: the module. figures: "looks" that showed it; "all" looks; "share" of the targets that it can see at their places, the least
+of all these looks: in a text of which a part is given, attention may see that part as a whole. words: "what" ("recurrent",
+"convolution" or "attention").
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from lettrine.torch.graph.losses.comparisons import readable
 _LEAST: Final = 4  # places of a sequence
 _EXAMPLES: Final = 8  # examples of which the attention is read
 _MASK_AXES: Final = 2
+_WEIGHTS_AXES: Final = 3
 _HIDDEN: Final = -1e4  # a score of this or less is hidden
 _SEEN: Final = 1e-6  # least attention weight on the next place, where 1 is all
 
@@ -35,7 +38,7 @@ class LooksAhead:
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], int] = {}
+        self._found: dict[tuple[str, str], tuple[int, float]] = {}
         self._looks = 0
         self._steps = (0, 0)
 
@@ -46,19 +49,23 @@ class LooksAhead:
             return ()
         self._steps = (self._steps[0] if self._looks else look.step, look.step)
         self._looks += 1
-        for each in {*_modules(look.modules, asked), *_attention(look.calls, asked)}:
-            self._found[each] = self._found.get(each, 0) + 1
+        seen: dict[tuple[str, str], float] = {}
+        for what, where, share in (*_modules(look.modules, asked.shape[1] + 1), *_attention(look.calls, asked)):
+            seen[what, where] = max(share, seen.get((what, where), 0.0))
+        for each, share in seen.items():
+            looks, least = self._found.get(each, (0, 1.0))
+            self._found[each] = looks + 1, min(least, share)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
         """What was seen so far."""
-        for (what, where), looks in self._found.items():
-            figures = {"looks": float(looks), "all": float(self._looks)}
+        for (what, where), (looks, share) in self._found.items():
+            figures = {"looks": float(looks), "all": float(self._looks), "share": share}
             yield Evidence("ahead", (where,), self._steps, figures, {"what": what})
 
 
 def asked_ahead(look: Look) -> Tensor | None:
-    """(T,) the places whose target is the next element; None unless the targets are the only input sequence, shifted by one."""
+    """(B, T - 1) the places whose target is the next element; None unless targets are the only input sequence, shifted by one."""
     given = [
         each for root in look.roots for each in root.inputs if each.ndim >= 2 and each.shape[1] > _LEAST and not _hides(each)
     ]
@@ -94,21 +101,20 @@ def _shifted(sequence: Tensor, target: Tensor, ignored: int) -> Tensor | None:
         kept = (table != ignored) if not table.is_floating_point() else torch.ones_like(table, dtype=torch.bool)
         differ = bool((following != sequence[:, :-1])[kept].any())  # a sequence with one value throughout shows no shift
         if bool(kept.any()) and differ and bool((table == following)[kept].all()):
-            return kept.reshape(len(sequence), length - 1, -1).all(-1).any(0)
+            return kept.reshape(len(sequence), length - 1, -1).all(-1)
     return None
 
 
-def _modules(calls: Iterable[ModuleCall], asked: Tensor) -> Iterator[tuple[str, str]]:
-    length = len(asked) + 1
+def _modules(calls: Iterable[ModuleCall], length: int) -> Iterator[tuple[str, str, float]]:
     for call in calls:
         given: Any = (call.args or (None,))[0]
         if not isinstance(given, Tensor) or given.ndim != 3:
             continue
         module = call.module
         if isinstance(module, nn.RNNBase) and module.bidirectional and given.shape[1 if module.batch_first else 0] == length:
-            yield "recurrent", call.name
+            yield "recurrent", call.name, 1.0
         elif isinstance(module, nn.Conv1d) and given.shape[2] == length and _reaches_ahead(module, call.output, length):
-            yield "convolution", call.name
+            yield "convolution", call.name, 1.0
 
 
 def _reaches_ahead(module: nn.Conv1d, output: Any, length: int) -> bool:
@@ -119,27 +125,23 @@ def _reaches_ahead(module: nn.Conv1d, output: Any, length: int) -> bool:
     return bool((module.weight.detach()[..., kernel // 2 + 1 :] != 0).any())
 
 
-def _attention(calls: Iterable[FunctionCall], asked: Tensor) -> Iterator[tuple[str, str]]:
-    length = len(asked) + 1
-    rows = torch.nonzero(asked).reshape(-1)
+def _attention(calls: Iterable[FunctionCall], asked: Tensor) -> Iterator[tuple[str, str, float]]:
+    length = asked.shape[1] + 1
     for call in calls:
-        if not call.where:
-            continue
-        if call.name == "multi_head_attention_forward":
+        share = 0.0
+        if call.where and call.name == "multi_head_attention_forward":
             query, key, mask = call.given(0, "query"), call.given(1, "key"), call.given(16, "attn_mask")
-            ahead = (
-                _same(query, key) and length in query.shape[:2] and not _causal(call) and _open(mask, rows, length, hidden=True)
-            )
-        elif call.name == "scaled_dot_product_attention":
+            if _same(query, key) and length in query.shape[:2] and not call.kwargs.get("is_causal", False):
+                share = _open(mask, asked, hidden=True)
+        elif call.where and call.name == "scaled_dot_product_attention":
             query, key, mask = call.given(0, "query"), call.given(1, "key"), call.given(3, "attn_mask")
             square = isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape[-2] == key.shape[-2] == length
-            ahead = square and not bool(call.given(5, "is_causal", default=False)) and _open(mask, rows, length, hidden=False)
-        elif call.name == "softmax":
-            ahead = _weighs_next(call.result, rows, length)
-        else:
-            continue
-        if ahead:
-            yield "attention", call.where
+            if square and not bool(call.given(5, "is_causal", default=False)):
+                share = _open(mask, asked, hidden=False)
+        elif call.where and call.name == "softmax":
+            share = _weighs_next(call.result, asked)
+        if share:
+            yield "attention", call.where, share
 
 
 def _same(query: Any, key: Any) -> bool:
@@ -149,23 +151,29 @@ def _same(query: Any, key: Any) -> bool:
     )
 
 
-def _causal(call: FunctionCall) -> bool:
-    return bool(call.kwargs.get("is_causal", False))
-
-
-def _open(mask: Any, rows: Tensor, length: int, *, hidden: bool) -> bool:
-    """Whether a mask leaves the next place visible. hidden: what a mask of bool says of a place that is not to be seen."""
+def _open(mask: Any, asked: Tensor, *, hidden: bool) -> float:
+    """Of how many targets a mask leaves the place visible. hidden: what a mask of bool says of a place that is not to be seen."""
     if mask is None:
-        return True
-    if not isinstance(mask, Tensor) or mask.shape[-2:] != (length, length) or not readable(mask):
-        return False
-    following = mask.detach().reshape(-1, length, length)[:_EXAMPLES, rows, rows + 1]
-    seen = following > _HIDDEN if mask.is_floating_point() else following != hidden
-    return bool(seen.any(0).all())
+        return 1.0
+    if not isinstance(mask, Tensor) or not readable(mask):
+        return 0.0
+    return _visible(mask > _HIDDEN if mask.is_floating_point() else mask != hidden, asked)
 
 
-def _weighs_next(weights: Any, rows: Tensor, length: int) -> bool:
-    if not isinstance(weights, Tensor) or weights.ndim < 3 or weights.shape[-2:] != (length, length) or not readable(weights):
-        return False
-    following = weights.detach().reshape(-1, length, length)[:_EXAMPLES, rows, rows + 1]
-    return bool((following > _SEEN).any(0).all())
+def _weighs_next(weights: Any, asked: Tensor) -> float:
+    if not isinstance(weights, Tensor) or weights.ndim < _WEIGHTS_AXES or not readable(weights):
+        return 0.0
+    return _visible(weights.detach() > _SEEN, asked)
+
+
+def _visible(seen: Tensor, asked: Tensor) -> float:
+    """The share of the targets whose place can be seen. seen: (..., T, T), for all examples alike, or for each and its heads."""
+    examples, length = len(asked), asked.shape[1] + 1
+    if seen.ndim < _MASK_AXES or seen.shape[-2:] != (length, length):
+        return 0.0
+    tables = seen.reshape(-1, length, length)
+    if len(tables) % examples:
+        tables = tables.any(0, keepdim=True).expand(examples, -1, -1)
+    following = tables.reshape(examples, -1, length, length)[:_EXAMPLES].diagonal(1, 2, 3).any(1)  # (B, T - 1)
+    kept = asked[:_EXAMPLES].to(following.device)
+    return float((following & kept).sum() / kept.sum().clamp(min=1))

@@ -178,9 +178,8 @@ class Axes:
             batch = {each.shape[1] for each in given.values() if each.ndim > 2}
             laid = first != second and bool(batch) and second not in batch and _one_row_each(look, first)
             told = first in counts and second not in counts
-            told |= (
-                ahead is not None and second == len(ahead) + 1 != first
-            )  # the targets are the inputs, shifted by one place along axis 1
+            # the targets are the inputs, shifted by one place along axis 1
+            told |= ahead is not None and second == ahead.shape[1] + 1 != first
             told |= self._rows.moved >= MOVED
             if alike and (told or laid) and second > 1:
                 looks = self._found.get(call.name, (0, 0, 0, ""))[0]

@@ -22,7 +22,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import BatchNorm
-from lettrine.torch.private import version
+from lettrine.torch.private import held, version
 
 _BUILTINS: Final = frozenset(
     "super any all isinstance range len getattr hasattr enumerate zip list tuple set".split()  # noqa: SIM905
@@ -94,15 +94,10 @@ def _own(kind: type[nn.Module]) -> bool:
 def _only_freezes(module: nn.Module) -> bool:
     """Whether the code of train(), with all it calls, does nothing but set modes and freeze."""
     kinds = {type(each) for each in module.modules()}
-    data = {name for each in module.modules() for name, value in _kept(each) if isinstance(value, _PLAIN)}
+    data = {name for each in module.modules() for name, value in held(each).items() if isinstance(value, _PLAIN)}
     seen: set[CodeType] = set()
     starts = [kind.train for kind in kinds if _own(kind)]
     return all(_harmless(each.__code__, each.__globals__, kinds, data, seen) for each in starts if isinstance(each, FunctionType))
-
-
-def _kept(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    for held in (vars(module), module._parameters, module._modules):  # noqa: SLF001
-        yield from held.items()
 
 
 def _harmless(code: CodeType, names: dict[str, Any], kinds: set[type], data: set[str], seen: set[CodeType]) -> bool:

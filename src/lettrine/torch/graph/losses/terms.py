@@ -220,7 +220,7 @@ def _of_logarithms(node: Node, name: str, inner: Node | None, weight: float, *, 
         value = -float(node._saved_self.log().mean())  # noqa: SLF001
         return Term("cross-entropy", -weight, None, picked[0], {"classes": picked[1]}, value, root)
     factor = other(node) if name == "Mul" else None
-    if factor is not None and factor.numel() > 1 and not mask(factor) and inner is not None and picked_by(below_views(inner)):
+    if factor is not None and factor.numel() > 1 and not mask(factor) and inner is not None and _picks(inner):
         return Term("policy", weight, root=root)
     logs, picked = logarithm(inner), picked_by(node)
     if logs is not None and picked is not None:
@@ -231,6 +231,13 @@ def _of_logarithms(node: Node, name: str, inner: Node | None, weight: float, *, 
         return Term("cross-entropy", -weight / factor.shape[-1], logs, factor.float(), {"axis": logs.ndim - 1}, root=root)
     value = float((factor * logs).mean()) if factor.shape == logs.shape else nan
     return Term("policy", weight, None, factor, {}, value, root)
+
+
+def _picks(node: Node) -> bool:
+    """Whether picked values come here, of one call of a network or of many, one a step, that were joined."""
+    node = below_views(node)
+    joined = inputs_of(node) if operation(node) in _JOINS else []
+    return picked_by(below_views(joined[0]) if joined else node) is not None
 
 
 def _whole(terms: list[Term]) -> list[Term]:
