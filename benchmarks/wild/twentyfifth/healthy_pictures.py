@@ -70,7 +70,7 @@ def three_at_a_time(doctor: Doctor, seed: int) -> Score:
 
 
 @healthy(project="xyfJASON/diffusion-models-pytorch", source="github.com/xyfJASON/diffusion-models-pytorch")
-def digits_out_of_noise(doctor: Doctor, seed: int) -> Score:
+def digits_drawn_out_of_noise(doctor: Doctor, seed: int) -> Score:
     """The speed of a digit on its way to noise, by an averaged copy; a tenth of the labels are left out."""
     torch.manual_seed(seed)
     rows = data.digits(seed)
