@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import log
 from typing import Any
 
@@ -513,6 +514,19 @@ class TestFirstLoss:
         assert "target-range" not in {
             each.id for each in tried("first-loss", nn.Linear(20, 1), right, nn.BCEWithLogitsLoss()).findings
         }
+
+    def test_targets_of_which_one_part_alone_is_asked_for_by_a_binary_cross_entropy(self) -> None:
+        """A box: the first number is its place among four, the others are its measures."""
+
+        def detection(z: torch.Tensor, y: torch.Tensor, *, scale: float = 1.0) -> torch.Tensor:
+            there = scale * nn.functional.one_hot(y[:, 0].long(), 4).float()
+            return nn.functional.binary_cross_entropy_with_logits(z[:, :4], there) + nn.functional.mse_loss(z[:, 4:], y[:, 1:])
+
+        boxes = [(x, torch.cat([torch.arange(len(x))[:, None] % 4.0, 3 * x[:, :2]], 1)) for x, _ in pairs()]
+        right = tried("first-loss", nn.Linear(20, 6), boxes, detection)
+        assert "target-range" not in {each.id for each in right.findings}
+        wrong = tried("first-loss", nn.Linear(20, 6), boxes, partial(detection, scale=2.0))
+        assert "25 % of these are beyond (they go from 0 to 2)" in the(wrong, "target-range").message
 
     def test_a_cross_entropy_written_by_hand_has_no_floor_either(self) -> None:
         def clamped(p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

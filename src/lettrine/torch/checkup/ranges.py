@@ -15,6 +15,7 @@ from lettrine.torch.checkup.task import Task
 from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.terms import terms_of
 from lettrine.torch.graph.reading import operation
+from lettrine.torch.private import saved
 
 OUTSIDE: Final = 0.05  # beyond a range, and share of the targets that is
 
@@ -56,8 +57,8 @@ def out_of_reach(task: Task, output: Tensor | None) -> list[Finding]:
 
 def no_floor(task: Task, loss: Tensor, output: Tensor | None) -> Finding | None:
     """Targets outside 0 to 1 under a binary cross-entropy, of torch or written by hand: its loss then has no lower bound."""
-    target = None if task.whole else task.batch()[-1]
-    if not isinstance(target, Tensor) or not (_ends_in_binary(loss) or _written_by_hand(task, output, target)):
+    target = None if task.whole else _asked(task, loss, output)
+    if target is None:
         return None
     least, most = float(target.min()), float(target.max())
     outside = float(double((target < 0) | (target > 1)).mean())
@@ -77,11 +78,15 @@ def no_floor(task: Task, loss: Tensor, output: Tensor | None) -> Finding | None:
     )
 
 
-def _ends_in_binary(loss: Tensor) -> bool:
+def _asked(task: Task, loss: Tensor, output: Tensor | None) -> Tensor | None:
+    """The targets of a binary cross-entropy. They need not be those of the batch: of a box, one number tells where it is."""
     node: Any = loss.grad_fn
     while node is not None and not operation(node).startswith("BinaryCrossEntropy"):
         node = node.next_functions[0][0] if node.next_functions else None
-    return node is not None
+    target = saved(node, "target") if node is not None else task.batch()[-1]
+    if not isinstance(target, Tensor) or (node is None and not _written_by_hand(task, output, target)):
+        return None
+    return target
 
 
 def _written_by_hand(task: Task, output: Tensor | None, target: Tensor) -> bool:
