@@ -134,7 +134,7 @@ def _told(task: Task, *, numbers: bool) -> dict[str, float]:
     y = torch.cat([target.reshape(len(target), -1) for _, target in pairs])  # (N, K)
     if not numbers:
         kinds = torch.unique(y)[:MOST_COLUMNS]
-        y = (y == kinds).double()  # (N, classes)
+        y = double(y == kinds)  # (N, classes)
     told = chances(x, y)
     return {**told, **_of_network(task)} if told and numbers else told
 

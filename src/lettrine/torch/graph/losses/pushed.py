@@ -20,6 +20,7 @@ from torch.nn import functional
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.hinges import CUTS, cut_at_0, parts
 from lettrine.torch.graph.makers import makers
@@ -92,7 +93,7 @@ def _pairs(call: FunctionCall, look: Look) -> tuple[Tensor, Tensor] | None:
 
 def _both(far: Tensor, pushed: Tensor) -> tuple[Tensor, Tensor] | None:
     """The same if there are pairs of both kinds."""
-    far, pushed = far.flatten().double().cpu(), pushed.flatten().cpu()
+    far, pushed = double(far.flatten()).cpu(), pushed.flatten().cpu()
     return (far, pushed) if far.shape == pushed.shape and bool(pushed.any()) and not bool(pushed.all()) else None
 
 
