@@ -175,9 +175,8 @@ class Live {
         return true;
     }
 
-    // Measures how far the step has moved the parameters, NaN if they cannot be read any more. Adds the counts of the units.
+    // Measures how far the step has moved the parameters, NaN if they cannot be read any more.
     void after(const nb::list& parameters) {
-        units_.add_up();
         const std::size_t own = parameters_.size();
         double* row = moved_.data() + 8 * slot_ * own;
         const float* kept = earlier_.data();
@@ -193,7 +192,11 @@ class Live {
         }
     }
 
-    // See `UnitCounts::taken`.
+    // The step is kept: its row stays, and the counts of its units belong to those that `units` gives next. They do not before: the
+    // rows may be asked for between `after` and this, and the step is not among them yet.
+    void keep() { units_.add_up(); }
+
+    // Of the kept steps; see `UnitCounts::taken`.
     std::pair<Result<std::int64_t>, Result<std::int64_t>> units() { return units_.taken(); }
 
     // The histograms of this step: (place, low, high) of each, outputs first, then their gradients; and counts (n, bins).

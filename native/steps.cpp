@@ -119,6 +119,7 @@ class Run {
         }
         opened_ = false;
         live().after(parameters_);
+        live().keep();
         for (const nb::handle group : groups_) {
             PyObject* rate = PyDict_GetItem(group.ptr(), lr_.ptr());
             const double value = rate ? PyFloat_AsDouble(rate) : std::nan("");

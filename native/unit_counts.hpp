@@ -41,7 +41,7 @@ class UnitCounts {
         for (const Counted& zone : zones_[place]) totals[zone.column] = static_cast<double>(counted(zone, outputs_[place], values));
     }
 
-    // The step is over: adds its counts to those of the steps before.
+    // The step is kept: adds its counts to those of the steps before.
     void add_up() {
         for (std::size_t place = 0; place < outputs_.size(); ++place)
             for (const Counted& zone : zones_[place])

@@ -95,6 +95,7 @@ void bind_watching(nb::module_& m) {
         .def("unanswered", &Live::unanswered)
         .def("before", &Live::before, "parameters"_a, nb::sig("def before(self, parameters: list[typing.Any]) -> bool"))
         .def("after", &Live::after, "parameters"_a, nb::sig("def after(self, parameters: list[typing.Any]) -> None"))
+        .def("keep", &Live::keep)
         .def("units", &Live::units, nb::sig("def units(self) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]"))
         .def("details", &Live::details, nb::sig("def details(self) -> tuple[list[tuple[int, float, float]], numpy.typing.NDArray[numpy.int64]]"));
     static PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(Collected<OutputHook>::traverse)},

@@ -14,6 +14,7 @@ from torch.nn import functional
 from traces import same
 
 from lettrine import health
+from lettrine.health import observers
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.parts import CAP, Picked
@@ -313,6 +314,70 @@ def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     assert moved[0] == pytest.approx(math.sqrt((3 * 0.25 + 2.25) / 4))
     assert math.isnan(moved[1])
     assert live.frame() is None
+
+
+@in_place
+def test_units_are_counted_over_the_steps_that_are_kept() -> None:
+    live = LivePlan(switch.TENSORS, [LiveOutput("act", Picked.of_output((2, 3)), "relu")], [], [], print)
+    hook = hook_of(live, print)
+
+    def measured(*alive: int) -> None:
+        live.listen(detail=False)
+        output = given()
+        with torch.no_grad():
+            output.zero_()[0, list(alive)] = 1.0
+        hook(nn.ReLU(), (), output)
+        output.sum().backward()
+        assert live.before([])
+        live.after([])
+
+    def kept(step: int) -> None:
+        live.keep(step, {}, [0.1], None, detail=False)
+
+    def counted() -> tuple[list[int], int, list[int], list[int]]:
+        frame = live.frame()
+        assert frame is not None
+        live.restart()
+        units = frame.units["act"]
+        assert units.dead is not None
+        assert units.streak is not None
+        return frame.steps, units.steps, units.dead.tolist(), units.streak.tolist()
+
+    measured()
+    kept(0)
+    measured(1)
+    assert counted() == ([0], 1, [1, 1, 1], [1, 1, 1]), "asked while another step is being made"
+    kept(1)
+    assert counted() == ([1], 1, [1, 0, 1], [1, 0, 1]), "which has its counts later"
+    measured(0)  # lost: it is never kept
+    measured()
+    kept(3)
+    assert counted() == ([3], 1, [1, 1, 1], [1, 1, 1])
+
+
+@in_place
+def test_a_report_at_the_end_of_a_step_takes_none_of_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observers, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(observers, "LOOK_FIRST", 0.0)
+    monkeypatch.setattr(observers, "LOOK_SHARE", math.inf)
+
+    def dying(on_finding: Any = None) -> Trace:
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+        with torch.no_grad():
+            model[0].bias[0] = -50.0  # type: ignore[index, operator]
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
+        with health.watch(model, optimiser, on_finding=on_finding) as watch:
+            for _ in range(64):
+                optimiser.zero_grad()
+                functional.cross_entropy(model(X), Y).backward()
+                optimiser.step()
+        return watch.trace()
+
+    looked = dying(print)
+    units = next(iter(looked.units.values()))
+    assert (units.steps, units.dead[0], units.streak[0], units.last_dead[0]) == (12, 1.0, 12, 1)
+    same(looked, dying(), rtol=1e-12)
 
 
 @in_place

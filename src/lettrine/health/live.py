@@ -191,6 +191,7 @@ class LivePlan:
         """The step just measured has the number `step`. stats: more may be added until `frame` is called. rates: learning rates.
         duplicate: of each parameter, None if they were not searched. detail: as in `listen`.
         """
+        self.live.keep()
         if detail:
             ends, counts = self.live.details()
             kinds = (self._kinds[place] for place, _, _ in ends)
@@ -199,6 +200,10 @@ class LivePlan:
             ]
         if duplicate is not None:
             self._duplicates.append((len(self._steps), duplicate))
+        self.kept(step, stats, rates)
+
+    def kept(self, step: int, stats: dict[str, float], rates: list[float]) -> None:
+        """A step that `native.Run` measured and kept has this number; stats and rates as in `keep`."""
         self._steps.append(step)
         self._stats.append(stats)
         self._rates.append(rates)

@@ -190,7 +190,7 @@ class StepsInPlace:
         found = []
         for step, row in enumerate(np.reshape(rates, (count, len(self._groups))).tolist(), next_step - count):
             found.append((step, {**self._stats, "learning_rate": row[0]}))
-            self._plan.keep(*found[-1], [*row, nan], None, detail=False)
+            self._plan.kept(*found[-1], [*row, nan])
         return found
 
     def after(self) -> None:
