@@ -141,15 +141,20 @@ def crossed(model, x, y):
 
 
 class Distances(nn.Module):
-    """Attention with scores by distance, shifted by a column of padding and a view, as in Transformer-XL and the Conformer."""
+    """Attention with scores by distance, shifted by a column of padding as in Transformer-XL, or by a row less as in XLNet."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
-        self.see, self.places, self.out, self.how = nn.Linear(6, 8), nn.Parameter(0.1 * torch.randn(8, 5)), nn.Linear(8, 4), how
+        self.see, self.out, self.how = nn.Linear(6, 8), nn.Linear(8, 4), how
+        self.places = nn.Parameter(0.1 * torch.randn(8, 10 if how in ("cut", "cut wrongly") else 5))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.see(x)
-        scores = h @ self.places  # (B, T, T)
+        scores = h @ self.places  # (B, T, T), or (B, T, 2 T) where its first row is cut off, as in XLNet
+        if self.how in ("cut", "cut wrongly"):
+            turned = scores.reshape(len(x), 10, 5)
+            shifted = turned[:, 1:].reshape(len(x), 5, 9)[..., :5] if self.how == "cut" else turned[:, 1:6]
+            return self.out(((h @ h.transpose(1, 2) + shifted).softmax(2) @ h)[:, -1])
         if self.how == "cat":
             shifted = torch.cat([torch.zeros(len(x), 5, 1), scores], 2)
         elif self.how == "pad":
@@ -160,8 +165,8 @@ class Distances(nn.Module):
         return self.out(((h @ h.transpose(1, 2) + shifted).softmax(2) @ h)[:, -1])
 
 
-@pytest.mark.parametrize(("how", "named"), [("cat", False), ("pad", False), ("values", True)])
-def test_scores_shifted_by_a_column_of_padding(how, named):
+@pytest.mark.parametrize("how", ["cat", "pad", "values", "cut", "cut wrongly"])
+def test_scores_shifted_to_distances(how):
     x = torch.randn(256, 5, 6)
     report = watched(Distances(how), batches(x, x[:, -1, :4].argmax(1)), lambda net, x, y: functional.cross_entropy(net(x), y))
-    assert ("batch-mixing" in ids(report)) == named
+    assert bool(report.trace.seen("reshaped")) == (how in ("values", "cut wrongly"))

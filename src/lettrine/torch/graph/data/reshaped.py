@@ -47,12 +47,12 @@ class Reshaped:
         """Take in one look."""
         if look.place:
             return ()
-        found = {}
+        found, moved = {}, _moved(look)
         for call in look.calls:
             given, result = call.given(0, "input"), call.result
             if call.name in _RESHAPING and isinstance(given, Tensor) and isinstance(result, Tensor) and given.requires_grad:
                 before, after = tuple(given.shape), tuple(result.shape)
-                if what := _mixed(given, before, after):
+                if (what := _mixed(given, before, after)) and id(result) not in moved:
                     found[call.where or "loss", call.name, what] = before, after
         for key, (before, after) in found.items():
             batch = key[2] == "parts" or _crossing(before, after)
@@ -86,12 +86,40 @@ def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> st
     return "parts" if len(after) > 1 and _put_together(given, after) else ""
 
 
+def _moved(look: Look) -> set[int]:
+    """The results, by identity, of both reshapes that move scores by position to scores by distance without a column of padding:
+    (Q, K) as (K, Q), its first row cut off, and that as (Q, K - 1) (Yang et al. 2019, XLNet).
+    """
+    calls = [call for call in look.calls if call.name in _RESHAPING and isinstance(call.result, Tensor)]
+    made = {call.result.grad_fn: call for call in calls if call.result.grad_fn is not None}
+    moved: set[int] = set()
+    for last in calls:
+        rest = last.given(0, "input")
+        node = rest.grad_fn if isinstance(rest, Tensor) else None
+        while node is not None and operation(node) in ("Slice", "Alias"):
+            node = node.next_functions[0][0]
+        first = made.get(node)
+        scores = first.given(0, "input") if first is not None else None
+        if first is None or first is last or not isinstance(scores, Tensor) or scores.ndim < 2:
+            continue
+        *rows, queries, keys = scores.shape
+        shapes = [tuple(each.shape) for each in (first.result, rest, last.result)]
+        if shapes == [(*rows, keys, queries), (*rows, keys - 1, queries), (*rows, queries, keys - 1)]:
+            moved |= {id(first.result), id(last.result)}
+    return moved
+
+
+def _turned(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether the lengths of the last two axes changed places."""
+    return before[:-2] == after[:-2] and before[-2:] == after[-2:][::-1]
+
+
 def _shifts(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
     """Whether a column of padding was put to the last axis: cut anew, each row moves by one more place (Dai et al. 2019,
     Transformer-XL, appendix B: scores by position become scores by distance).
     """
     node = given.grad_fn
-    if node is None or before[:-2] != after[:-2] or before[-2:] != after[-2:][::-1]:
+    if node is None or not _turned(before, after):
         return False
     padded = operation(node) == "Cat" and any(each is None for each, _ in node.next_functions)  # the column has no gradient
     return padded or operation(node) == "ConstantPadNd"
