@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from trainings import adam, checked, named, remarks
 
 from lettrine import health
 from lettrine.health.findings import Finding
+from lettrine.torch.graph.memory import tensors_within
 from lettrine.torch.private import without_modes
 
 
@@ -151,3 +154,18 @@ UNTOUCHED = (
 @pytest.mark.parametrize("way", UNTOUCHED.split(", "))
 def test_results_that_are_used(way: str) -> None:
     assert trained(way) == {}
+
+
+@dataclass(slots=True)
+class Held:
+    """What a module returns. It may hold itself."""
+
+    tensor: Tensor
+    own: object = None
+
+
+def test_tensors_are_found_however_they_are_held():
+    one, two = torch.ones(1), torch.ones(2)
+    held = Held(one)
+    held.own = [held, {"two": (two,)}]
+    assert {id(each) for each in tensors_within(held)} == {id(one), id(two)}

@@ -122,10 +122,9 @@ def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settin
 def _tried(kind: str, change: str, words: WordList, shape: Shape, settings: Settings, changed: Settings) -> RemedyTrial:
     pairs = [tuple(_held_out(words, shape, replace(each, seed=seed)) for each in (settings, changed)) for seed in SEEDS]
     without, with_remedy = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    gains = (
-        [a - b for a, b in pairs] if isfinite(without) else [b for _, b in pairs]
-    )  # what is known is only how far seeds differ
-    return RemedyTrial(kind, change, without, with_remedy, _error(gains))
+    # Where one is not finite, all that is known is how far seeds differ.
+    apart = [a - b if isfinite(without) else b for a, b in pairs]
+    return RemedyTrial(kind, change, without, with_remedy, _error(apart))
 
 
 def _error(values: list[float]) -> float:

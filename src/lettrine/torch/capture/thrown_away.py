@@ -7,13 +7,14 @@ found in the loss's graph is used, as far as can be told.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from torch import Tensor, nn
 
 from lettrine.torch.capture.keeping import given, kept
+from lettrine.torch.graph.memory import tensors_within
 from lettrine.torch.private import sequence_number
 
 MASKS: Final = frozenset("masked_fill where".split())  # noqa: SIM905
@@ -76,7 +77,7 @@ class Untaken:
 
     def called(self, name: str, where: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """A function was called."""
-        for each in _tensors((*args, *kwargs.values())):
+        for each in tensors_within([*args, *kwargs.values()]):
             if isinstance(each, nn.Parameter):
                 self.used.add(id(each))
             self._taken(each)
@@ -89,7 +90,7 @@ class Untaken:
         """Something about tensors was asked, perhaps by the capture, which copies what modules return. Who asks for the gradient
         of a parameter, as zero_grad does, does not compute with it.
         """
-        for each in _tensors(args):
+        for each in tensors_within(list(args)):
             if name != "__get__" and isinstance(each, nn.Parameter):
                 self.used.add(id(each))
             if (call := self._waiting.get(id(each))) is not None and not call.returned:
@@ -125,7 +126,7 @@ class Untaken:
 
     def taken(self, value: Any) -> None:
         """All tensors in a value are used."""
-        for each in _tensors((value,)):
+        for each in tensors_within(value):
             self._taken(each)
 
     def left(self) -> tuple[ThrownAway, ...]:
@@ -135,15 +136,3 @@ class Untaken:
     def _taken(self, tensor: Tensor) -> None:
         if (call := self._waiting.get(id(tensor))) is not None and call.made(tensor):
             del self._waiting[id(tensor)]
-
-
-def _tensors(values: Iterable[Any], depth: int = 4) -> Iterable[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif depth and isinstance(value, list | tuple | set):
-            yield from _tensors(value, depth - 1)
-        elif depth and isinstance(value, dict):
-            yield from _tensors(value.values(), depth - 1)
-        elif depth and hasattr(value, "__dataclass_fields__"):
-            yield from _tensors(vars(value).values(), depth - 1)

@@ -15,20 +15,23 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits_wiring import LATE_LOOKS
 from lettrine.health.trace import Trace
 
+_LOGARITHMS: Final = ("log", "log_sigmoid", "logsigmoid", "softplus")
 _EACH: Final = {
     ("differences", False): "Sum over the numbers of each pair alone, and take the mean last: "
     "-F.logsigmoid(positive - negative).mean(), where both hold one score a pair.",
-    (
-        "differences",
-        True,
-    ): "Cut each difference at 0, and take the mean last: F.relu(margin + near - far).mean(), where both hold "
-    "one distance a pair.",
+    ("differences", True): "Cut each difference at 0, and take the mean last: F.relu(margin + near - far).mean(), where both "
+    "hold one distance a pair.",
     ("distances", True): "Take the distance of each pair, (a - b).norm(dim=1) or F.pairwise_distance(a, b), cut each difference, "
     "and take the mean last.",
     ("probabilities", False): "Sum over the classes alone, and take the mean last: -(p * onehot).sum(1).log().mean(), or "
     "F.cross_entropy(logits, classes).",
 }
 """What to do, by what was summed and whether a hinge follows."""
+_SOURCE: Final = {
+    "differences": "Rendle et al. 2009, BPR: Bayesian personalized ranking from implicit feedback, section 4.1",
+    "distances": "torch.nn.TripletMarginLoss",
+    "probabilities": "torch.nn.CrossEntropyLoss",
+}
 
 
 @check("averaged-first")
@@ -68,8 +71,7 @@ def _answers(each: Evidence) -> Finding:
 def _bent(each: Evidence) -> Finding:
     """One logarithm, or one hinge, for a whole batch."""
     rows, function, of = int(each.figure("rows")), each.words["function"], each.words["of"]
-    hinge = function not in ("log", "log_sigmoid", "logsigmoid", "softplus")
-    what = "hinge (" + function + ")" if hinge else "logarithm (" + function + ")"
+    hinge = function not in _LOGARITHMS
     return Finding(
         id="averaged-first",
         severity="warning",
@@ -77,14 +79,11 @@ def _bent(each: Evidence) -> Finding:
         steps=each.steps,
         value=float(rows),
         limit=1.0,
-        message=f"One {what} is taken of all {rows} {of} of a batch together, not one of each.",
+        message=f"One {'hinge' if hinge else 'logarithm'} ({function}) is taken of all {rows} {of} of a batch together, "
+        "not one of each.",
         why="It sees how the batch does on the whole. As soon as that is well all gradients vanish, those of what is wrong too.",
         remedy=_EACH[of, hinge],
-        reference="Rendle et al. 2009, BPR: Bayesian personalized ranking from implicit feedback, section 4.1"
-        if of == "differences"
-        else "torch.nn.TripletMarginLoss"
-        if of == "distances"
-        else "torch.nn.CrossEntropyLoss",
+        reference=_SOURCE[of],
     )
 
 

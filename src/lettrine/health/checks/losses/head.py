@@ -37,7 +37,8 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
             yield _table_of_weights(each)
             continue
         targets = "targets" if each.words["function"].endswith(("loss", "entropy", "logits")) else "numbers"
-        longer, other = (f"the {targets}", "the answers")[:: 1 if len(_shape(others)) > len(_shape(answers)) else -1]
+        sides = "the answers", f"the {targets}"
+        other, longer = sides if len(_shape(others)) > len(_shape(answers)) else sides[::-1]
         yield Finding(
             id="broadcast",
             severity="critical",

@@ -31,8 +31,8 @@ def lost_classes(trace: Trace) -> Iterator[Finding]:
     """A class that no answer names, where the overlap is not one ratio for each class."""
     for seen in trace.seen("overlap classes"):
         right, part, how = seen.figure("right"), seen.figure("share"), seen.words["how"]
-        rare = part <= limits.LOST_SHARE and seen.figure("pixels") >= limits.LOST_PIXELS
-        if not (right <= limits.LOST_RIGHT and rare and seen.steps[1] >= limits.LOST_STEPS):
+        rare = part <= limits.OVERLAP_SHARE and seen.figure("pixels") >= limits.OVERLAP_PIXELS
+        if not (right <= limits.OVERLAP_RIGHT and rare and seen.steps[1] >= limits.OVERLAP_STEPS):
             continue
         classes, lost = int(seen.figure("classes")), int(seen.figure("class"))
         yield Finding(
@@ -41,7 +41,7 @@ def lost_classes(trace: Trace) -> Iterator[Finding]:
             where=seen.where,
             steps=seen.steps,
             value=right,
-            limit=limits.LOST_RIGHT,
+            limit=limits.OVERLAP_RIGHT,
             message=f"The overlap in the loss is {_WHAT[how].format(classes=classes)}, and {share(right)} of the pixels of class "
             f"{lost} ({share(part)} of all) are answered rightly, up to step {seen.steps[1]:,}.",
             why=_WHY[how],

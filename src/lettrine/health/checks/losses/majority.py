@@ -29,8 +29,8 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
         {MAJORITY_OTHERS} or more have another label; loss at the end >= {MAJORITY_LEFT} * (loss of guessing), or a remark from
         {PLATEAU_HIGH} of it on. Or: weights of classes that grow with the number of their labels, at least as their power
         {WEIGHTS_POWER:g}, and {WEIGHTS_RECALL:.0%} or less of the rarest class are answered rightly. Or: a loss of overlap that
-        is one ratio for all classes, or one for each pixel, and {LOST_RIGHT:.0%} or less of a class that has {LOST_SHARE:.0%} of
-        the pixels or less are answered rightly.
+        is one ratio for all classes, or one for each pixel, and {OVERLAP_RIGHT:.0%} or less of a class that has
+        {OVERLAP_SHARE:.0%} of the pixels or less are answered rightly.
     """
     yield from (told := [*favoured(trace), *lost_classes(trace)])
     seen = next(iter(trace.seen("one answer")), None)

@@ -92,7 +92,7 @@ def independence(task: Task) -> Result:
 
 def _of_joined(task: Task, call: Call, parts: Joined) -> Mixing | None:
     """Mixing of examples that are joined along one axis; None if the model does not take noise on one of them."""
-    for exact in (True, False):
+    for exact in task.exactness:
         given = Call(in_double(call.args), in_double(dict(call.kwargs))) if exact else call
         with suppress(Exception), task.boxed(exact=exact), torch.no_grad():
             task.model.eval()

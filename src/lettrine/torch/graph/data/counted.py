@@ -23,7 +23,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import tensors_in
-from lettrine.torch.devices import double
+from lettrine.torch.graph.data.token_losses import Guess, losses_of
 from lettrine.torch.graph.losses.terms import Term
 from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.graph.walks import walk
@@ -75,7 +75,7 @@ class Counted:
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[Ends, dict[str, float]]]] = {}
-        self._classes: Tensor | None = None
+        self._guess = Guess()
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -118,15 +118,10 @@ class Counted:
             return None
         if float((labels[padding] == kind).float().mean()) < _ONE_CLASS or bool(padding.all()):
             return None
-        rows = given.detach().movedim(options["axis"], -1).reshape(-1, classes).float().log_softmax(1)
         kept = (labels >= 0) & (labels < classes)
-        if len(rows) != len(labels) or not bool((kept & ~padding).any()):
+        if given.numel() != classes * len(labels) or not bool((kept & ~padding).any()):
             return None
-        losses = -rows.gather(1, labels.clamp(0, classes - 1)[:, None])[:, 0]
-        counts = double(torch.bincount(labels[kept & ~padding], minlength=classes))
-        self._classes = counts if self._classes is None or len(self._classes) != classes else self._classes + counts
-        shares = self._classes / self._classes.sum()
-        guess = float(-(shares * shares.clamp_min(1e-12).log()).sum())
+        losses, guess = losses_of(given, options["axis"], labels), self._guess.add(labels[kept & ~padding], classes)
         written, blank = float(losses[kept & ~padding].mean()), float(losses[padding].mean())
         return {"class": float(kind), "padding": blank, "written": written, "guess": guess}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.devices import double
+from lettrine.torch.graph.data.token_losses import Guess, losses_of
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.terms import Term
 
@@ -33,7 +33,7 @@ class HiddenTokens:
     def __init__(self) -> None:
         self._looks = self._last = 0
         self._figures: dict[str, float] = {}
-        self._classes: Tensor | None = None
+        self._guess = Guess()
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -65,15 +65,11 @@ class HiddenTokens:
         token = int(held[hidden].mode().values)
         if bool((asked[kept] == token).any()) or float((held[hidden] == token).float().mean()) < _ONE_TOKEN:
             return None
-        rows = scores.detach().movedim(options["axis"], -1).reshape(-1, classes).float().log_softmax(1)
-        losses = -rows.gather(1, asked.clamp(0, classes - 1)[:, None])[:, 0]
-        counts = double(torch.bincount(asked[hidden], minlength=classes))
-        self._classes = counts if self._classes is None or len(self._classes) != classes else self._classes + counts
-        shares = self._classes / self._classes.sum()
+        losses = losses_of(scores, options["axis"], asked)
         return {
             "hidden": share,
             "token": float(token),
             "unseen": float(losses[hidden].mean()),
             "seen": float(losses[kept & ~hidden].mean()),
-            "guess": float(-(shares * shares.clamp_min(1e-12).log()).sum()),
+            "guess": self._guess.add(asked[hidden], classes),
         }

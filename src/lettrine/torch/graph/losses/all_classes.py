@@ -19,6 +19,7 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.heads import head_of
 from lettrine.torch.graph.losses.written import below_guards, inputs_of, other, picked_by, signed
 from lettrine.torch.graph.reading import VIEWS, Node, operation
+from lettrine.torch.private import saved
 
 _PICKING: Final = frozenset("Select Slice Split SplitWithSizes Unbind Unfold".split())  # noqa: SIM905
 _PASSING: Final = (VIEWS - _PICKING) | frozenset("Neg Mean Sum Mul Div Add Sub Rsub Index".split())  # noqa: SIM905
@@ -42,9 +43,8 @@ class AllClasses:
         found = _softmax(look.loss.grad_fn)
         if found is not None:
             node, self._rows = found
-            shares = node._saved_result  # noqa: SLF001
             self._steps.append(look.step)
-            self._classes = int(shares.shape[signed(node._saved_dim)])  # noqa: SLF001
+            self._classes = saved(node, "result").shape[signed(saved(node, "dim"))]
             made = [call.result for call in look.calls if isinstance(call.result, Tensor) and call.result.grad_fn is node]
             self._where = head_of(made[0], look.parameters).module if made else ""
         return ()
@@ -82,5 +82,5 @@ def _softmax(node: Node) -> tuple[Node, bool] | None:
 
 def _of_rows(node: Node) -> bool:
     """Whether an index by numbers picks along the first axis alone, and leaves the last one whole."""
-    places = [each for each in node._saved_indices if isinstance(each, Tensor)]  # noqa: SLF001
-    return len(places) == 1 and isinstance(node._saved_indices[0], Tensor) and places[0].dtype.is_signed  # noqa: SLF001
+    first, *others = saved(node, "indices")
+    return isinstance(first, Tensor) and first.dtype.is_signed and not any(isinstance(each, Tensor) for each in others)

@@ -19,13 +19,13 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.losses.hinges import CUTS, cut_at_0
 from lettrine.torch.graph.losses.overlaps import answers_of
 from lettrine.torch.graph.makers import makers
 from lettrine.torch.graph.reading import operation
 from lettrine.torch.graph.walks import walk
 
-_HINGES: Final = frozenset("relu relu_ clamp clamp_min clip".split())  # noqa: SIM905
-_BENT: Final = frozenset(("log_sigmoid", "logsigmoid", "softplus", "log", *_HINGES))
+_BENT: Final = frozenset(("log_sigmoid", "logsigmoid", "softplus", "log", *CUTS))
 _SUMS: Final = frozenset(("sum", "mean"))
 _NORMS: Final = frozenset("norm vector_norm linalg_norm linalg_vector_norm dist sqrt".split())  # noqa: SIM905
 _LESS: Final = frozenset("sub __sub__ rsub __rsub__".split())  # noqa: SIM905
@@ -75,8 +75,8 @@ class BentSums:
 
 def _of(call: FunctionCall, made: Makers) -> tuple[str, Tensor] | None:
     """What the sum is of, and its rows."""
-    hinge = call.name in _HINGES
-    reduced = [] if hinge and call.given(1, "min", 0) != 0 else _reduced(call.given(0, "input"), made)
+    hinge = call.name in CUTS
+    reduced = [] if hinge and not cut_at_0(call) else _reduced(call.given(0, "input"), made)
     rows: list[Tensor] = [each.given(0, "input") for each in reduced]
     if (
         not reduced

@@ -39,6 +39,7 @@ _PRODUCTS: Final = ("mul", "__mul__", "__rmul__")
 _FROM: Final = ("rsub", "__rsub__")
 _CUTTING: Final = frozenset("relu clamp clamp_min maximum".split())  # noqa: SIM905
 _HINGED: Final = "hinge"  # in the place of a function's name: one minus a tensor is cut at 0
+_LOGARITHMS: Final = frozenset("log add __add__ clamp clamp_min".split())  # noqa: SIM905  of a share, perhaps kept above 0
 _SIZES: Final = ("abs", "absolute", "__abs__")
 _KEEPING: Final = frozenset(
     """view reshape view_as reshape_as unsqueeze squeeze flatten unflatten float to long int double half bfloat16 type type_as
@@ -169,13 +170,8 @@ def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tens
         return None
     if operation(first.grad_fn) in ("Log", "LogSoftmax"):
         return "logarithms", first, places
-    if (operation(first.grad_fn) == "Softmax" or handmade(first.grad_fn) is not None) and not {
-        "log",
-        "add",
-        "__add__",
-        "clamp",
-        "clamp_min",
-    }.isdisjoint(uses.get(id(call.result), ())):
+    shares = operation(first.grad_fn) == "Softmax" or handmade(first.grad_fn) is not None
+    if shares and not _LOGARITHMS.isdisjoint(uses.get(id(call.result), ())):
         return "shares of classes", first, places
     return ("classes", first, places) if "logsumexp" in uses.get(id(first), ()) else None
 

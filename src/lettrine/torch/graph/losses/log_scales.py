@@ -26,6 +26,8 @@ from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.private import saved
 
 _ADDING: Final = VIEWS | frozenset(("Mean", "Sum", "Add", "Cat", "Stack"))
+_TURNED: Final = {"Sub": 1, "Neg": 0, "Rsub": 0}
+"""Which of its inputs an operation takes away."""
 _MOST: Final = 2_000  # places searched below the loss
 _LEAST: Final = 1e-30  # of a factor, so that its logarithm is finite
 _DEEP: Final = 8  # operations between an exponential and its logarithm
@@ -81,14 +83,9 @@ def _weights(start: Place) -> dict[Place, float]:
         place, weight = waiting.pop()
         found[place] = found.get(place, 0.0) + weight
         name, node = operation(place[0]), place[0]
-        following = [(each, weight) for each in node.next_functions if each[0] is not None]
-        if name in ("Sub", "Neg", "Rsub"):
-            turned = (1,) if name == "Sub" and len(node.next_functions) > 1 else () if name == "Sub" else (0,)
-            following = [
-                (each, -weight if number in turned else weight)
-                for number, each in enumerate(node.next_functions)
-                if each[0] is not None
-            ]
+        following = [(each, weight) for each in node.next_functions]
+        if name in _TURNED:
+            following = [(each, -weight if number == _TURNED[name] else weight) for number, (each, _) in enumerate(following)]
         elif name in ("Mul", "Div"):
             factor, by = factor_of(node, name), other(node)
             if isnan(factor) and by is not None and not mask(by):
