@@ -62,6 +62,8 @@ def _answers(task: Task, target: float) -> bool:
         layer, losses = task.model.get_submodule(head.module), [float(loss_of(task, output))]
         for answer in (target, -SURE, SURE):
             handle = layer.register_forward_hook(lambda _, __, out, answer=answer: torch.full_like(out, answer))
-            losses.append(task.same_loss())
-            handle.remove()
+            try:
+                losses.append(task.same_loss())
+            finally:
+                handle.remove()
         return not min(losses[1:]) > SAME * losses[0]
