@@ -100,6 +100,15 @@ def under_way(folder: Path) -> bool:
     return (folder / "trainer.safetensors").exists() and read_description(folder)[1]["status"] != "finished"
 
 
+def kill(child: multiprocessing.process.BaseProcess) -> bool:
+    """Kill a training. Returns whether it had not ended by itself just before."""
+    try:
+        os.kill(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_run_survives_being_killed(tmp_path: Path, few_words, engine: str) -> None:
@@ -126,9 +135,7 @@ def test_a_run_survives_being_killed(tmp_path: Path, few_words, engine: str) -> 
             assert tries < 10 * KILLS
             child = child_of(folder, runs)
             child.join(rng.uniform(0.0, life) if kills < KILLS else None)
-            killed = child.is_alive()
-            if killed:
-                os.kill(child.pid, signal.SIGKILL)
+            killed = child.is_alive() and kill(child)
             child.join()
             check_whole(folder)
             kills += killed and under_way(folder)
