@@ -4,6 +4,7 @@ from lettrine.torch.graph import leaves
 from lettrine.torch.graph.data import (
     across,
     ahead,
+    between_graphs,
     blank_rows,
     broadcasts,
     copied_inputs,
@@ -120,6 +121,7 @@ __all__ = [
     "averaged",
     "bare",
     "bent_sums",
+    "between_graphs",
     "blank_rows",
     "blind_masks",
     "broadcasts",
