@@ -1,8 +1,9 @@
 """Evidence "wrong direction": a loss that the steps make smaller is a measure of how good the answers are.
 
-words: what ("overlap", "cosine", "log-likelihood", or "entropy" of a policy whose actions are drawn); with ("" where it is the
-whole loss, else the name of the loss beside it, which has the same targets and pulls the other way). figures: "looks" at which it
-was so, "all" of them; "first", "last": the measure at these looks.
+words: what ("overlap", "cosine", "log-likelihood", or, of a policy, "entropy"); with ("" where it is the
+whole loss, else the name of the loss beside it, which has the same targets and pulls the other way). what is "error" where a
+squared or absolute error beside a policy's loss is made larger. figures: "looks" at which it
+was so, "all" of them, of a policy those at its own losses; "first", "last": the measure at these looks.
 
 The graph is followed from the loss through operations that only rise or only fall with their input, with the sign that this
 gives. It ends at a quotient that is an overlap of answers with targets of 0 and 1 (dice, jaccard), at a cosine between answers
@@ -27,13 +28,15 @@ from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.overlaps import PRODUCTS, SUMS, answers_of, leads
 from lettrine.torch.graph.losses.written import inputs_of, other
 from lettrine.torch.graph.reading import VIEWS, Node, operation
-from lettrine.torch.graph.rivals.advantages import DRAW
+from lettrine.torch.graph.rivals.acting import acts
 from lettrine.torch.graph.rivals.opponents import bootstrapped, judges
 from lettrine.torch.graph.walks import leaves, walk
 from lettrine.torch.private import saved
 
 _KEEPING: Final = VIEWS | frozenset("Mean Sum Stack Cat Log Exp Sqrt Clamp ClampMin Relu".split())  # noqa: SIM905
 _MOST: Final = 200  # operations followed
+_OF_POLICIES: Final = ("entropy", "error")
+_DISTANCES: Final = ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss")
 _BESIDE: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _TURNED: Final = ("neg", "__neg__", "mul", "__mul__", "__rmul__", "sub", "__rsub__", "rsub")
 _NEARLY: Final = 0.99
@@ -60,7 +63,7 @@ class Directions:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[tuple[int, float]]] = {}
-        self._all = 0
+        self._all = self._acting = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -74,13 +77,15 @@ class Directions:
         if not judges(look) and _trained(look):
             for measure, beside in _wrong(look, loss):
                 self._found.setdefault((measure.what, beside), []).append((look.step, measure.value))
+            self._acting += look.once(acts)
         return ()
 
     def finish(self) -> Iterator[Evidence]:
         """What was measured the wrong way round."""
         for (what, beside), values in self._found.items():
             (first, start), (last, end) = values[0], values[-1]
-            figures = {"looks": float(len(values)), "all": float(self._all), "first": start, "last": end}
+            every = self._acting if what in _OF_POLICIES else self._all
+            figures = {"looks": float(len(values)), "all": float(every), "first": start, "last": end}
             yield Evidence("wrong direction", (), (first, last), figures, {"what": what, "with": beside})
 
 
@@ -97,19 +102,19 @@ def _wrong(look: Look, loss: Tensor) -> list[tuple[_Measure, str]]:
     policy may be one part of many.
     """
     noted = {call.result.grad_fn: call for call in look.outside if isinstance(call.result, Tensor) and call.result.grad_fn}
-    drawn = any(call.name == DRAW for call in look.calls)
+    policy = look.once(acts)
     found: list[_Found] = []
     waiting, seen = [(loss.grad_fn, 1.0)], 0
     while waiting:
         node, sign = waiting.pop(0)
         seen += 1
-        measure = _overlap(node, noted) or _cosine(look, noted, node) or (_entropy(node) if drawn else None)
+        measure = _overlap(node, noted) or _cosine(look, noted, node) or (_entropy(node) if policy else None)
         if measure is None and seen < _MOST and (inner := rises_with(node, sign)) is not None:
             waiting += inner
         else:
             found.append((node, sign, measure))
     entropies = [(measure, "") for _, sign, measure in found if measure is not None and measure.what == "entropy" and sign < 0]
-    return entropies[:1] or _alone(found, noted) or _density(loss, found)
+    return [*entropies[:1], *_errors(look, noted, found)[:1]] or _alone(found, noted) or _density(loss, found)
 
 
 def _alone(found: list[_Found], noted: Mapping[Node, FunctionCall]) -> list[tuple[_Measure, str]]:
@@ -240,6 +245,28 @@ def _entropy(node: Node) -> _Measure | None:
             product = saved(node, "self") * saved(node, "other")
             return _Measure("entropy", -float(product.sum(-1).mean()))
     return None
+
+
+def _errors(look: Look, noted: Mapping[Node, FunctionCall], found: list[_Found]) -> list[tuple[_Measure, str]]:
+    """Errors of values that a policy's loss makes larger."""
+    if not look.once(acts):
+        return []
+    return [(measure, "") for node, sign, _ in found if sign == -1 and (measure := _error(look, noted, node)) is not None]
+
+
+def _error(look: Look, noted: Mapping[Node, FunctionCall], node: Node) -> _Measure | None:
+    """An error of a value: by a loss function of torch, or the mean of squared differences from data."""
+    call = noted.get(node)
+    if call is not None and call.name in _DISTANCES:
+        given, target = call.given(0, "input"), call.given(1, "target")
+    elif _squared(node) and any(operation(each) in ("Mean", "Sum") and node in inputs_of(each) for each in look.nodes[:_MOST]):
+        given, target = saved(node, "self"), None  # the differences
+    else:
+        return None
+    if not isinstance(given, Tensor) or (isinstance(target, Tensor) and target.requires_grad):
+        return None
+    apart = given.detach() - (target.detach() if isinstance(target, Tensor) else 0.0)
+    return _Measure("error", float(apart.float().square().mean()))
 
 
 def _density(loss: Tensor, found: list[_Found]) -> list[tuple[_Measure, str]]:
