@@ -215,9 +215,27 @@ def test_rounds_that_need_no_remark(form: str) -> None:
     assert not {"policy-loss", "wrong-direction"} & rounds(form).keys()
 
 
+def test_a_sum_of_what_was_drawn_times_a_sum_of_rewards() -> None:
+    """Both may be next to 0 at first: that is no trained network whose loss rises."""
+    policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS))
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    with health.watch(policy, optimiser) as watch:
+        for step in range(140):
+            chances = torch.distributions.Categorical(logits=policy(torch.randn(16, 6)))
+            total = torch.tensor(1e-6 if step < 3 else 1e-4)
+            loss = -(chances.log_prob(chances.sample()).sum() * total)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    report = checked(watch.report())
+    assert [each.words["nature"] for each in report.trace.seen("loss")] == ["policy"]
+    assert not [each for each in report.findings if each.severity != "info"]
+
+
 @pytest.mark.parametrize("rows", [(), (16,)])
-@pytest.mark.parametrize(("form", "told"), [("shares as logits", True), ("shares", False), ("logits", False), ("logarithms", False)])
-def test_a_distribution_of_shares(form: str, told: bool, rows: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("form", ["shares as logits", "shares", "logits", "logarithms"])
+def test_a_distribution_of_shares(form: str, rows: tuple[int, ...]) -> None:
     policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS))
     optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
     with health.watch(policy, optimiser) as watch:
@@ -234,8 +252,8 @@ def test_a_distribution_of_shares(form: str, told: bool, rows: tuple[int, ...]) 
             optimiser.step()
             watch.loss(loss)
     found = named(checked(watch.report()))
-    assert ("probabilities-as-logits" in found) is told
-    if told:
+    assert ("probabilities-as-logits" in found) is (form == "shares as logits")
+    if form == "shares as logits":
         assert found["probabilities-as-logits"].severity == "warning"
         assert "Categorical(probs=shares)" in found["probabilities-as-logits"].remedy
         assert "largest share that comes out is 48 %" in found["probabilities-as-logits"].why  # e / (e + 3)

@@ -40,7 +40,10 @@ _WHY: Final = {
     "entropy": "A bonus for entropy keeps a policy trying other actions; with this sign it settles on one the sooner.",
     "error": "The values become wrong, as far as they can, and the actions are judged by them.",
 }
-_TOLD: Final = {"entropy": "entropy of the policy smaller", "error": "squared error of the values, a part of the policy's loss, larger"}
+_TOLD: Final = {
+    "entropy": "entropy of the policy smaller",
+    "error": "squared error of the values, a part of the policy's loss, larger",
+}
 
 
 @check("wrong-direction")

@@ -20,9 +20,9 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
     """The loss of a policy that trains a value too, whose clip holds no step back, or that lowers the value of its actions.
 
     Measured: Whether what weights the log-probabilities of drawn actions has a graph to parameters; which of the clipped and the
-        free ratio of probabilities the loss keeps; whether this is a ratio of new to old ones, and has a gradient; whether the ratio stays 1 while the probabilities change; whether the returns
-        of an episode are sums of the rewards before a step; which way the steps of an actor move the value that a critic gives
-        to its actions.
+        free ratio of probabilities the loss keeps; whether this is a ratio of new to old ones, and has a gradient; whether the
+        ratio stays 1 while the probabilities change; whether the returns of an episode are sums of the rewards before a step;
+        which way the steps of an actor move the value that a critic gives to its actions.
     Formula: loss = -mean(log_prob * advantage), with the advantage a constant. Clipped: -mean(min(ratio * advantage,
         clip(ratio) * advantage)). With a critic: -mean(critic(state, actor(state))).
     """
@@ -86,15 +86,14 @@ _NO_RATIO: Final = {
         "Put the new ones first: ratio = (log_prob - old_log_prob).exp().",
     ),
     "logarithm": (
-        "The ratio of probabilities that is clipped around 1 is a difference of logarithms, which is 0 where nothing has changed.",
-        "It lies outside of the clip all the time, which then decides what is learned from which action, not its advantage.",
+        "What is clipped around 1 is a difference of log-probabilities, which is 0 where nothing has changed, and no ratio.",
+        "It lies outside of the clip nearly always, which then decides what is learned from which action, not its advantage.",
         "Take the exponential: ratio = (log_prob - old_log_prob).exp().",
     ),
     "cancelled": (
         "The ratio of new and old probabilities is 1 for all actions, and both are made of the same weights with their graph.",
         "The gradient of one cancels that of the other: the policy learns nothing from its advantages.",
-        "Keep the log-probabilities of the time when the actions were drawn, under torch.no_grad(), and use these as the old "
-        "ones.",
+        "Take the old ones without a graph, as they were when the actions were drawn: under torch.no_grad().",
     ),
 }
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from torch import Tensor
+
 from lettrine.torch.capture.looks import Look
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.written import inputs_of, other
+from lettrine.torch.graph.memory import memory
 from lettrine.torch.graph.reading import VIEWS, Node, operation
 from lettrine.torch.graph.rivals.advantages import DRAW, picks
 
@@ -22,6 +25,13 @@ def acts(look: Look) -> bool:
     if any(call.name == DRAW for call in look.calls):
         return True
     return any(_judged(node) for node in look.nodes[:_READ])
+
+
+def chosen_by_draw(look: Look) -> bool:
+    """Whether probabilities are picked of what was drawn at this look, and not of what data say."""
+    drawn = {memory(call.result) for call in look.calls if call.name == DRAW and isinstance(call.result, Tensor)}
+    picked = (call.given(2, "index") for call in look.calls if call.name == "gather") if drawn else ()
+    return any(isinstance(each, Tensor) and memory(each) in drawn for each in picked)
 
 
 def _judged(node: Node) -> bool:

@@ -3,9 +3,9 @@ smaller loss of the two instead of the larger one. The clip then never holds a s
 
 where: (). words: "function", such as "min". figures: "looks" that showed it; "all" looks with such a choice.
 
-Evidence "ratio": a ratio that is none of the new probabilities to the old ones. words: "what", "inverse" where it is exp(old - new)
-and the loss falls with it, "logarithm" where new - old is clipped around 1 without the exponential, "cancelled" where both sides
-have a graph to the same weights and it is 1 throughout, so that their gradients cancel. figures: "looks", "all".
+Evidence "ratio": a ratio that is none of the new probabilities to the old ones. words: "what", "inverse" where it is
+exp(old - new) and the loss falls with it, "logarithm" where new - old is clipped around 1 without the exponential, "cancelled"
+where both sides have a graph to the same weights and it is 1 throughout, so that their gradients cancel. figures: "looks", "all".
 """
 
 from __future__ import annotations

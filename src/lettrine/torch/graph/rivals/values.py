@@ -5,7 +5,7 @@ The target of a value is reward + gamma * (value of the next state), without the
 
 where: the network whose answers are trained. figures: "looks" with such targets; of these, "same": the next states were the very
 rows whose values are trained; "alike": at which all of those rows were one row; "unpicked": the trained value is the largest of
-the answers, by whatever way, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
+the answers, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
 the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
 multiplied by. moved: 1 if the rows at two looks differed. "low", "high": the least and the largest number that was added to a
 next value, "rewards" how many were, "paid": how many of these lie at least half as far from the commonest number as the farthest
