@@ -26,6 +26,7 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.overlaps import PRODUCTS, SUMS, answers_of, leads
+from lettrine.torch.graph.losses.squares import error_at, squared
 from lettrine.torch.graph.losses.written import inputs_of, other
 from lettrine.torch.graph.reading import VIEWS, Node, operation
 from lettrine.torch.graph.rivals.acting import acts
@@ -36,7 +37,6 @@ from lettrine.torch.private import saved
 _KEEPING: Final = VIEWS | frozenset("Mean Sum Stack Cat Log Exp Sqrt Clamp ClampMin Relu".split())  # noqa: SIM905
 _MOST: Final = 200  # operations followed
 _OF_POLICIES: Final = ("entropy", "error")
-_DISTANCES: Final = ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss")
 _BESIDE: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _TURNED: Final = ("neg", "__neg__", "mul", "__mul__", "__rmul__", "sub", "__rsub__", "rsub")
 _NEARLY: Final = 0.99
@@ -251,29 +251,18 @@ def _errors(look: Look, noted: Mapping[Node, FunctionCall], found: list[_Found])
     """Errors of values that a policy's loss makes larger."""
     if not look.once(acts):
         return []
-    return [(measure, "") for node, sign, _ in found if sign == -1 and (measure := _error(look, noted, node)) is not None]
-
-
-def _error(look: Look, noted: Mapping[Node, FunctionCall], node: Node) -> _Measure | None:
-    """An error of a value: by a loss function of torch, or the mean of squared differences from data."""
-    call = noted.get(node)
-    if call is not None and call.name in _DISTANCES:
-        given, target = call.given(0, "input"), call.given(1, "target")
-    elif _squared(node) and any(operation(each) in ("Mean", "Sum") and node in inputs_of(each) for each in look.nodes[:_MOST]):
-        given, target = saved(node, "self"), None  # the differences
-    else:
-        return None
-    if not isinstance(given, Tensor) or (isinstance(target, Tensor) and target.requires_grad):
-        return None
-    apart = given.detach() - (target.detach() if isinstance(target, Tensor) else 0.0)
-    return _Measure("error", float(apart.float().square().mean()))
+    return [
+        (_Measure("error", apart), "")
+        for node, sign, _ in found
+        if sign == -1 and (apart := error_at(look, noted, node)) is not None
+    ]
 
 
 def _density(loss: Tensor, found: list[_Found]) -> list[tuple[_Measure, str]]:
     """A normal log-likelihood of data that the steps make smaller: its error and the logarithm of its spread both count
     against the loss.
     """
-    errors = [node for node, _, _ in found if _squared(node)]
+    errors = [node for node, _, _ in found if squared(node)]
     if not errors or any(sign != -1 for _, sign, _ in found):
         return []
     divisors = [
@@ -283,16 +272,6 @@ def _density(loss: Tensor, found: list[_Found]) -> list[tuple[_Measure, str]]:
     if any(node not in spreads for node, _, _ in found if node not in errors):
         return []
     return [(_Measure("log-likelihood", float(loss.detach())), "")]
-
-
-def _squared(node: Node) -> bool:
-    """A difference from data, squared."""
-    if operation(node) != "Pow" or saved(node, "exponent") != 2:
-        return False
-    inner = inputs_of(node)
-    while inner and operation(inner[0]) == "Div":
-        inner = inputs_of(inner[0])
-    return bool(inner) and operation(inner[0]) in ("Sub", "Rsub") and len(inputs_of(inner[0])) == 1
 
 
 def _same_targets(call: FunctionCall | None, sign: float, measure: _Measure) -> str:
