@@ -98,6 +98,7 @@ LEAK_DEV: Final = 0.5  # of the loss of guessing, on held-out data: above it the
 DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again; and of the first loss, if nothing had been
 LEARNED_SHARE: Final = 0.05  # of the first loss, or of guessing, by which the loss must have fallen to speak of learning
 NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
+OUTLIER: Final = 5.0  # robust standard deviations of the losses around: one above it is not typical of them
 SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before, and
 SPIKE_LOSS: Final = 0.2  # of what had been learned is lost and not regained; a converged loss jumps near 0 without harm
 SPIKE_CLIMB: Final = 1.5  # times the jump; a loss that rises further is a divergence, not a spike
