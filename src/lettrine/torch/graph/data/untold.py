@@ -112,7 +112,8 @@ def _alone(root: RootCall, look: Look) -> bool:
         if not any(readable(each) and len(torch.unique(each)) >= _ROWS // 2 for each in scales):
             return False
     before = {id(each) for call in look.earlier for each in (*tensors_within(call.args), *tensors_within(call.result))}
-    inside = [each for call in (*look.calls, *look.modules) if call.root >= 0 for each in tensors_within(call.args)]
+    functions = [call.args for call in look.calls if call.root >= 0]
+    inside = tensors_within([*functions, *(call.args for call in look.modules)])
     return not any(id(each) in before and each.numel() == len(tensors[0]) for each in inside)
 
 
