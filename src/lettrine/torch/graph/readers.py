@@ -105,6 +105,7 @@ from lettrine.torch.graph.steps import (
     plateaus,
     replaced,
     stepping,
+    travel,
 )
 
 __all__ = [
@@ -194,6 +195,7 @@ __all__ = [
     "targets",
     "thrown_away",
     "trained_on",
+    "travel",
     "triplets",
     "turned",
     "twice",
