@@ -208,9 +208,7 @@ def tamed(losses: Floats, stretches: int = 20) -> Floats:
     parts = np.array_split(losses, max(1, min(stretches, len(losses) // 5)))
     middles = [np.median(part) for part in parts]
     spreads = [1.4826 * np.median(np.abs(part - level)) for part, level in zip(parts, middles, strict=True)]
-    capped = [
-        np.minimum(part, level + OUTLIER * spread) for part, level, spread in zip(parts, middles, spreads, strict=True)
-    ]
+    capped = [np.minimum(part, level + OUTLIER * spread) for part, level, spread in zip(parts, middles, spreads, strict=True)]
     return np.concatenate(capped)
 
 

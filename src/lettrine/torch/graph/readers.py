@@ -108,6 +108,7 @@ from lettrine.torch.graph.steps import (
     plateaus,
     replaced,
     stepping,
+    travel,
 )
 
 __all__ = [
@@ -200,6 +201,7 @@ __all__ = [
     "targets",
     "thrown_away",
     "trained_on",
+    "travel",
     "triplets",
     "turned",
     "twice",
