@@ -234,3 +234,33 @@ def test_padding_hidden_as_queries(way: str) -> None:
     if finding is not None:
         assert finding.where == ("Looking",)
         assert "not as keys" in finding.message
+
+
+class Adding(nn.Module):
+    """As before, by numbers that are added to the scores: 0 where a place is seen, -1e4 where not."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.words, self.out, self.way = nn.Embedding(16, 8), nn.Linear(8, 2), way
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h, there = self.words(ids), (ids != 0).float()
+        if self.way in ("nothing", "causal"):
+            there = torch.ones_like(there)
+        scores = h @ h.transpose(1, 2) + (1 - (there[:, :, None] if self.way == "queries" else there[:, None])) * -1e4
+        if self.way == "causal":
+            scores = scores.masked_fill(torch.ones(24, 24).triu(1).bool(), -1e4)
+        return self.out((scores.softmax(-1) @ h)[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("way", "words"), [("queries", "not as keys"), ("nothing", "masks nothing"), ("keys", ""), ("causal", "")]
+)
+def test_masks_that_are_added(way: str, words: str) -> None:
+    model = Adding(way)
+    report = trained(model, lambda ids, length: functional.cross_entropy(model(ids), (length > 3).long()), 12, longest=16)
+    finding = named(report).get("padding-mask")
+    assert (finding is not None) == bool(words)
+    if finding is not None:
+        assert words in finding.message
+        assert "scores + (tokens == 0)" in finding.remedy

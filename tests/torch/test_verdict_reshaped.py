@@ -170,3 +170,34 @@ def test_scores_shifted_to_distances(how):
     x = torch.randn(256, 5, 6)
     report = watched(Distances(how), batches(x, x[:, -1, :4].argmax(1)), lambda net, x, y: functional.cross_entropy(net(x), y))
     assert bool(report.trace.seen("reshaped")) == (how in ("values", "cut wrongly"))
+
+
+class Seeing(nn.Module):
+    """Reads pictures (B, H, W, C) after a view or a transposition."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.see, self.say = how, nn.Conv2d(3, 4, 3), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 3, 1, 2) if self.how == "permute" else x.reshape(len(x), 3, 16, 12)
+        return self.say(self.see(x).tanh().mean((2, 3)))
+
+
+def pictures(kind: str) -> Tensor:
+    """Smooth pictures, such whose memory holds one colour after the other, or noise."""
+    noise = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(4))
+    x = functional.interpolate(noise, size=(16, 12), mode="bilinear")
+    if kind == "noise":
+        return torch.randn(64, 16, 12, 3)
+    return x.reshape(64, 16, 12, 3) if kind == "colours first" else x.permute(0, 2, 3, 1).contiguous()
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "told"),
+    [("smooth", "view", True), ("smooth", "permute", False), ("colours first", "view", False), ("noise", "view", False)],
+)
+def test_pictures_viewed_instead_of_transposed(kind, how, told):
+    x, y = pictures(kind), torch.randn(64, 1)
+    report = watched(Seeing(how), batches(x, y), lambda model, x, y: functional.mse_loss(model(x), y))
+    assert any("(32, 3, 16, 12) of (32, 16, 12, 3)" in each.message for each in report.findings) == told

@@ -22,11 +22,13 @@ _REMEDY: Final = {
     _KEYS: "True means leave out, so key_padding_mask = (tokens == {token})",
     "attn_mask": "True means take part here, so attn_mask = (tokens != {token})[:, None, :]",
     "masked_fill": "True is what is filled, so scores.masked_fill((tokens == {token})[:, None, :], -inf)",
+    "added mask": "0 is what is seen, so scores + (tokens == {token})[:, None, :] * -1e9",
 }
 _REFERENCE: Final = {
     _KEYS: "nn.MultiheadAttention, key_padding_mask",
     "attn_mask": "nn.functional.scaled_dot_product_attention, attn_mask",
     "masked_fill": "Tensor.masked_fill",
+    "added mask": "nn.functional.scaled_dot_product_attention, attn_mask of floating-point numbers",
 }
 
 
@@ -35,7 +37,7 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing, or everything, or queries
     in place of keys, or that is put on a copy which is thrown away; and a recurrent network that is read after the padding.
 
-    Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
+    Measured: Which tokens are masked, by key_padding_mask, attn_mask, masked_fill or a sum before a softmax; how many rows end in
     padding if a mask masks none, or if only the last step is used; which results of masks nothing takes.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
         {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is

@@ -139,7 +139,7 @@ def _of_one_value(each: Evidence) -> Finding:
         steps=each.steps,
         value=each.figure("empty"),
         limit=limits.EMPTY,
-        message=f"{share(each.figure('blank'))} of the examples hold one value throughout, and their targets differ.",
+        message=f"{share(each.figure('empty'))} of the examples hold one value throughout, and their targets differ.",
         why="An empty example teaches only how frequent each target is.",
         remedy="See how these files are read: a path that is not found, or a picture that cannot be decoded, may give zeros.",
         reference="Karpathy 2019, A recipe for training neural networks: become one with the data",

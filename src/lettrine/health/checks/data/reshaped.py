@@ -12,6 +12,7 @@ from lettrine.health.trace import Trace
 
 _WHY = {
     "axes": "A view does not move axes: it cuts the same values, in the same order, into different rows.",
+    "data": "A view does not move axes: neighbours in a picture or in time are torn apart, and colours or features get mixed.",
     "heads": "A view does not move axes: each place gets the values of other places, and of one head only.",
     "parts": "The parts lie one after the other in memory: each row gets values of other examples.",
 }
@@ -39,6 +40,8 @@ def _finding(name: str, seen: Evidence, severity: str, more: str) -> Finding:
     mixed = "examples of the batch" if seen.figure("batch") else "places"
     remedy = {
         "axes": f"Use transpose or permute to exchange axes, instead of {function}{seen.words['after']}.",
+        "data": f"Use permute or transpose to exchange axes, such as x.permute(0, 3, 1, 2), instead of {function}"
+        f"{seen.words['after']}.",
         "heads": "Bring the heads beside their values first: y.transpose(1, 2).reshape(B, T, H * D) to join them, and "
         "x.view(B, T, H, D).transpose(1, 2) to split them.",
         "parts": "Stack the parts along the axis of time, torch.stack(parts, 1), or view as (time, batch, ...), then transpose.",

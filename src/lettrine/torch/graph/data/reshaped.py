@@ -4,9 +4,12 @@ A view keeps the order of the values in memory. Wrong examples: (B, T, F) viewed
 (B, C, H, W); maps (B, C, H, W) viewed as (B, H * W, C) or (B * H * W, C), and back; heads (B, H, T, D) viewed as (B, T, H * D);
 steps laid one after another, (T * B, F), viewed as (B, T, F). Each makes rows of values that do not belong together.
 
+Of data, whose memory may hold them in another order than their shape says, such a view counts only if neighbours along the axes
+before it are more alike than those after it.
+
 where: the module it was called in, "loss" outside of all. figures: "looks" that showed it; "batch" 1 if examples of a batch are
 mixed; "ahead" 1 if the target at each place is the next element of the sequence. words: "function"; "before", "after": the
-shapes; "what": "axes", "heads" (of an attention, joined or split) or "parts" (concatenated before).
+shapes; "what": "axes", "data" (the same, of data), "heads" (of an attention, joined or split) or "parts" (concatenated before).
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.data.ahead import asked_ahead
+from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.memory import memory
 from lettrine.torch.graph.reading import operation
 from lettrine.torch.private import saved
 
@@ -30,6 +35,9 @@ _PRODUCTS: Final = ("Bmm", "UnsafeView", "ScaledDotProductFlashAttentionForCpu",
 _PASSING: Final = ("Clone", "NativeDropout", "Mul", "Alias")
 _BACK: Final = 3  # operations followed backwards to a product, none of which moves an axis
 _PARTS: Final = 2  # least number of tensors concatenated
+_PICTURE: Final = 3  # axes of data in which neighbours may be alike
+_READ: Final = 2**22  # numbers of data read
+_TORN: Final = 0.8  # times the differences of neighbours after the view; of noise both are the same
 _AXES: Final = 6  # axes that a reshape between whose order is tried
 
 
@@ -48,12 +56,19 @@ class Reshaped:
         if look.place:
             return ()
         found, moved = {}, _moved(look)
-        for call in look.calls:
+        fed = {memory(each) for root in look.roots for each in root.inputs if readable(each)}
+        for call in (*look.earlier, *look.calls):
             given, result = call.given(0, "input"), call.result
-            if call.name in _RESHAPING and isinstance(given, Tensor) and isinstance(result, Tensor) and given.requires_grad:
-                before, after = tuple(given.shape), tuple(result.shape)
-                if (what := _mixed(given, before, after)) and id(result) not in moved:
-                    found[call.where or "loss", call.name, what] = before, after
+            if call.name not in _RESHAPING or not isinstance(given, Tensor) or not isinstance(result, Tensor):
+                continue
+            before, after = tuple(given.shape), tuple(result.shape)
+            if given.requires_grad:
+                what = _mixed(given, before, after) if id(result) not in moved else ""
+            else:
+                mixed = readable(result) and memory(result) in fed and _swapped(before, after)
+                what = "data" if mixed and _torn(given.detach(), result.detach()) else ""
+            if what:
+                found[call.where or "loss", call.name, what] = before, after
         for key, (before, after) in found.items():
             batch = key[2] == "parts" or _crossing(before, after)
             self._found[key] += 1
@@ -84,6 +99,26 @@ def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> st
     if _exchanged(long, new):
         return "axes"
     return "parts" if len(after) > 1 and _put_together(given, after) else ""
+
+
+def _swapped(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether axes of different lengths have changed places."""
+    long, new = [each for each in before if each > 1], [each for each in after if each > 1]
+    return 1 < len(long) == len(new) and long != new and sorted(long) == sorted(new)
+
+
+def _torn(given: Tensor, result: Tensor) -> bool:
+    """Whether neighbours along the axes of the data are clearly more alike than those along the axes of the view."""
+    same = given.shape[0] == result.shape[0]
+    if not given.is_floating_point() or (same and given.ndim < _PICTURE) or given.numel() > _READ:
+        return False
+    before, after = (_unlike(each, range(same, each.ndim)) for each in (given, result))
+    return before < _TORN * after
+
+
+def _unlike(data: Tensor, axes: Iterable[int]) -> float:
+    """How far neighbours along these axes are from each other, on the whole."""
+    return sum(float(data.diff(dim=axis).abs().mean()) for axis in axes if data.shape[axis] > 1)
 
 
 def _moved(look: Look) -> set[int]:

@@ -19,11 +19,14 @@ MOVED: Final = 3  # rows that came back at another place, to know the axis of ex
 _MOST_ROWS, _LONG, _VARIED = 64, 4, 4  # rows read of a batch; least length of one; least number of different values in it
 _HIDDEN: Final = -1e3  # scores below leave no weight
 _KEYS, _PLACES, _FILL = "key_padding_mask", "attn_mask", "masked_fill"
+ADDED: Final = "added mask"
 _MASKS: Final = {
     "multi_head_attention_forward": _KEYS,
     "scaled_dot_product_attention": _PLACES,
     "masked_fill": _FILL,
     "masked_fill_": _FILL,
+    "add": ADDED,
+    "add_": ADDED,
 }
 """Functions that take a mask of keys, and what reports call it."""
 _ARGUMENTS: Final = {"multi_head_attention_forward": _KEYS, "scaled_dot_product_attention": _PLACES} | dict.fromkeys(
@@ -35,8 +38,8 @@ _ARGUMENTS: Final = {"multi_head_attention_forward": _KEYS, "scaled_dot_product_
 class PaddingMask:
     """Evidence "key padding": a mask of an attention that hides the real places and leaves only padding visible.
 
-    It is a `key_padding_mask`, an `attn_mask` of `scaled_dot_product_attention` that is the same for all queries, or what is
-    filled with minus infinity before a softmax.
+    It is a `key_padding_mask`, an `attn_mask` of `scaled_dot_product_attention` that is the same for all queries, what is filled
+    with minus infinity before a softmax, or data that are added to the scores, 0 where a place is seen.
 
     where: the module in which the attention is called. figures: looks; inverted (looks at which all visible places held the same
     token, or zeros, and the masked places held several); masked (share of places masked out); empty (looks at which nothing was
@@ -72,8 +75,11 @@ class PaddingMask:
                 if place[1] != _KEYS:  # other masks hide other things too, such as moves that are not allowed
                     inverted = inverted and ends is not None and bool((ends.places == ~mask).all())
                 self._found.setdefault(place, []).append((inverted, masked, token))
-                if ends is not None and place[1] != _FILL and not bool(mask.any()):
-                    self._empty.setdefault(place, []).append(ends)
+                if ends is None or place[1] == _FILL or bool(mask.any()):
+                    continue
+                if place[1] == ADDED and any(each.where == call.where and _hides(each) for each in look.calls):
+                    continue  # beside a causal mask it may hide nothing, and do no harm
+                self._empty.setdefault(place, []).append(ends)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -92,8 +98,28 @@ class PaddingMask:
             yield Evidence("key padding", (where,), (0, self._last), figures, {"token": token, "mask": name})
 
 
+def _hides(call: FunctionCall) -> bool:
+    """Whether a call hides scores."""
+    if _MASKS.get(call.name) == ADDED:
+        return any(isinstance(each, Tensor) and readable(each) and bool((each < _HIDDEN).any()) for each in call.args[:2])
+    return _MASKS.get(call.name) == _FILL
+
+
+def added_to(call: FunctionCall) -> tuple[Tensor | None, Tensor | None]:
+    """The scores, and the data that are added to them, with as many axes; None unless it is that."""
+    pair = [each for each in call.args[:2] if isinstance(each, Tensor) and readable(each) and each.is_floating_point()]
+    scores, data = [each for each in pair if each.requires_grad], [each for each in pair if not each.requires_grad]
+    fits = len(scores) == len(data) == 1 and scores[0].ndim == data[0].ndim > 2
+    return (scores[0], data[0]) if fits else (None, None)
+
+
 def _mask(call: FunctionCall, weighed: set[int]) -> Tensor | None:
     """True where a key is masked out, (B, T). weighed: ids of what a softmax is taken of."""
+    if _MASKS.get(call.name) == ADDED:
+        data = added_to(call)[1] if id(call.result) in weighed else None
+        if data is None or not bool(((data == 0) | (data < _HIDDEN)).all()):
+            return None  # a bias
+        return _of_keys(data < _HIDDEN)
     place = {"scaled_dot_product_attention": 3, "masked_fill": 1, "masked_fill_": 1}.get(call.name, 15)
     mask: Any = call.given(place, _ARGUMENTS.get(call.name, ""))
     if call.name not in _MASKS or not isinstance(mask, Tensor) or not readable(mask):

@@ -18,10 +18,14 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.layers.attention import ADDED, added_to
 from lettrine.torch.graph.losses.comparisons import readable
 
 _FILLS: Final = ("masked_fill", "masked_fill_")
+_ADDS: Final = ("add", "add_")
+_HIDDEN: Final = -1e3  # what is added to a score that is hidden, or less
 _ATTENTION: Final = "scaled_dot_product_attention"
+_NAMES: Final = {_ATTENTION: "attn_mask"} | dict.fromkeys(_ADDS, ADDED)
 _WEIGHED: Final = ("softmax", "log_softmax")
 
 
@@ -42,8 +46,9 @@ class IdleMask:
         tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
         axes = {id(call.given(0, "input")): call.given(1, "dim") for call in look.calls if call.name in _WEIGHED}
         for call in reversed(look.calls):
-            if call.name in _FILLS and id(call.result) in axes:  # one mask after another
-                axes.setdefault(id(call.given(0, "input")), axes[id(call.result)])
+            if call.name in (*_FILLS, *_ADDS) and id(call.result) in axes:  # one mask after another
+                for each in call.args[:2]:
+                    axes.setdefault(id(each), axes[id(call.result)])
         for call in look.calls:
             read = _mask(call, axes)
             if read is None or not bool(read[0].any()):
@@ -63,7 +68,7 @@ class IdleMask:
         for (where, name), (looks, rows, run, token) in self._found.items():
             if where not in self._effective:
                 figures = {"looks": float(looks), "rows": rows, "run": run}
-                words = {"token": str(token), "mask": "attn_mask" if name == _ATTENTION else "masked_fill"}
+                words = {"token": str(token), "mask": _NAMES.get(name, "masked_fill")}
                 yield Evidence("idle mask", (where,), (0, self._last), figures, words)
 
 
@@ -74,9 +79,12 @@ def _mask(call: FunctionCall, axes: dict[int, Any]) -> tuple[Tensor, int] | None
         if isinstance(mask, Tensor) and readable(mask) and mask.dtype is torch.bool and mask.ndim > 2:
             return ~mask, -1
         return None
-    if call.name not in _FILLS or id(call.result) not in axes:
+    if call.name not in (*_FILLS, *_ADDS) or id(call.result) not in axes:
         return None
     scores, mask, axis = call.given(0, "input"), call.given(1, "mask"), axes[id(call.result)]
+    if call.name in _ADDS:
+        scores, mask = added_to(call)
+        mask = mask <= _HIDDEN if mask is not None else None
     if not isinstance(mask, Tensor) or not readable(mask) or mask.dtype is not torch.bool or not isinstance(axis, int):
         return None
     axis = axis if axis < 0 else axis - getattr(scores, "ndim", 0)
