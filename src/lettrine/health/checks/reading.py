@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.checks.registry import Skip
-from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, NOISE, REMEDY_FACTOR, SLOW_EVEN, UPDATE_RECORDS
+from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, NOISE, OUTLIER, REMEDY_FACTOR, SLOW_EVEN, UPDATE_RECORDS
 from lettrine.health.trace import Curve, Floats, ModuleInfo, ParameterInfo, Trace
 
 Mask = NDArray[np.bool_]
@@ -201,6 +201,15 @@ def standard_error(values: Floats) -> float:
     if len(values) < 3:
         return nan
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
+
+
+def tamed(losses: Floats, stretches: int = 20) -> Floats:
+    """Losses in which none lies far above those around it: their means tell of most batches, not of a single one."""
+    parts = np.array_split(losses, max(1, min(stretches, len(losses) // 5)))
+    middles = [np.median(part) for part in parts]
+    spreads = [1.4826 * np.median(np.abs(part - level)) for part, level in zip(parts, middles, strict=True)]
+    capped = [np.minimum(part, level + OUTLIER * spread) for part, level, spread in zip(parts, middles, spreads, strict=True)]
+    return np.concatenate(capped)
 
 
 def even_fall(losses: Floats) -> tuple[Floats, bool]:

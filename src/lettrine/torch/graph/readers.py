@@ -4,6 +4,7 @@ from lettrine.torch.graph import leaves
 from lettrine.torch.graph.data import (
     across,
     ahead,
+    between_graphs,
     blank_rows,
     broadcasts,
     copied_inputs,
@@ -20,6 +21,7 @@ from lettrine.torch.graph.data import (
     reshaped,
     rows,
     shared_rows,
+    standing,
     targets,
     trained_on,
     turned,
@@ -108,6 +110,7 @@ from lettrine.torch.graph.steps import (
     plateaus,
     replaced,
     stepping,
+    travel,
 )
 
 __all__ = [
@@ -122,6 +125,7 @@ __all__ = [
     "averaged",
     "bare",
     "bent_sums",
+    "between_graphs",
     "blank_rows",
     "blind_masks",
     "broadcasts",
@@ -196,10 +200,12 @@ __all__ = [
     "shared_rows",
     "shares",
     "softmaxes",
+    "standing",
     "stepping",
     "targets",
     "thrown_away",
     "trained_on",
+    "travel",
     "triplets",
     "turned",
     "twice",
