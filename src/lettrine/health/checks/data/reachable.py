@@ -71,6 +71,27 @@ def hinges(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def pair_labels(trace: Trace) -> Iterator[Finding]:
+    """Labels of 0 in a loss of pairs that knows 1 and -1: what they stand for teaches nothing."""
+    for seen in trace.seen("pair labels"):
+        if seen.figure("looks") < max(limits.LATE_LOOKS, seen.figure("all")):
+            continue
+        function = seen.words["function"]
+        yield Finding(
+            id="target-range",
+            severity="critical",
+            where=(),
+            steps=seen.steps,
+            value=0.0,
+            limit=-1.0,
+            message=f"The labels are 0 and 1; {function} expects -1 and 1. Those of 0, {share(seen.figure('none'))} of them, "
+            "have no gradient.",
+            why="Pairs with the label 0 teach nothing: only one kind of pairs is learned, and one answer to everything fits it.",
+            remedy="Give the loss 2 * y - 1.",
+            reference="torch.nn.CosineEmbeddingLoss and MarginRankingLoss: targets of 1 or -1",
+        )
+
+
 def small_yes(seen: Sequence[Evidence]) -> Iterator[Finding]:
     """Labels of 0 and a number far below one half, such as masks, or pictures, divided by 255 twice."""
     for each in seen:

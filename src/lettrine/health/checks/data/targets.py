@@ -13,7 +13,7 @@ from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.data.constant_parts import constant_parts, others_ignored
 from lettrine.health.checks.data.paths import impossible_paths, same_words
 from lettrine.health.checks.data.positives import no_positives
-from lettrine.health.checks.data.reachable import hinges, reals, small_yes
+from lettrine.health.checks.data.reachable import hinges, pair_labels, reals, small_yes
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
@@ -55,6 +55,7 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     yield from impossible_paths(trace)
     yield from reals(trace)
     yield from hinges(trace)
+    yield from pair_labels(trace)
     yield from small_yes(compared(trace))
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.losses.distances import distances
 from lettrine.health.checks.losses.endless import endless
 from lettrine.health.checks.losses.exchanged_pairs import exchanged_pairs
 from lettrine.health.checks.losses.shrinking import shrinking
@@ -57,7 +58,7 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
         cross-entropy or divergence is given targets as its input, and the model's answers as its target, and whether one written
         by hand counts nothing where the label is 0. Of a loss below 0, whether it has a lowest value. Whether the learning rate
         is below 0, and the loss rises. How far apart lie the pairs that a contrastive loss pulls together, and those that it
-        pushes apart.
+        pushes apart. Whether the logits of a cross-entropy are distances, and the loss stays at guessing.
         Without an optimiser: whether the weights move along the gradient, and the loss rises.
     Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
         square of its codes came below {VOLUME_VANISHED:g}. A scale exp(s): d(loss) / ds has the sign that pays for shrinking, and
@@ -73,6 +74,7 @@ def wrong_direction(trace: Trace) -> Iterator[Finding]:
         *_measures(trace),
         *shrinking(trace),
         *exchanged_pairs(trace),
+        *distances(trace),
         *_uphill(trace),
         *rising,
     ] or endless(trace)
