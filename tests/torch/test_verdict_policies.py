@@ -197,7 +197,7 @@ def rounds(form: str) -> dict[str, Finding]:
     ("form", "check", "told"),
     [
         ("inverse", "policy-loss", "exp(old - new)"),
-        ("no exponential", "policy-loss", "difference of logarithms"),
+        ("no exponential", "policy-loss", "difference of log-probabilities"),
         ("old with a graph", "policy-loss", "same weights with their graph"),
         ("entropy added", "wrong-direction", "entropy of the policy smaller"),
         ("value subtracted", "wrong-direction", "error of the values"),

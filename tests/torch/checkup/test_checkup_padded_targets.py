@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_checkup_learning import figure, the  # noqa: E402
+from checkup_verdicts import figure, the  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402

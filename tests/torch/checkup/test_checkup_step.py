@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from checkup_tasks import mlp, pairs  # noqa: E402
-from test_checkup_learning import clean, figure, the  # noqa: E402
+from checkup_verdicts import clean, figure, the  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
