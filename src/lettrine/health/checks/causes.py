@@ -67,7 +67,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "gradients-cleared": (*_IDLE, "never-moved", "dead-units", "saturation"),
     "detached-generator": (*_IDLE, *_TROUBLE),
     "unregistered": (*_IDLE, "initial-loss"),
-    "never-moved": (*_IDLE, "frozen-random", "dead-units", "saturation"),
+    "never-moved": (*_IDLE, "frozen-random", "dead-units", "saturation", "oscillation", "divergence", "held-out-labels"),
     "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
     "padding-mask": ("no-learning", "slow-learning", "leak", "non-finite"),
     "padding-counted": ("no-learning", "slow-learning", "underfitting"),

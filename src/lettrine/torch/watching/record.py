@@ -20,6 +20,7 @@ from lettrine.torch.capture.graphs import ADVICE
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.sharding import shards
 from lettrine.torch.capture.weight_copies import WeightCopies
+from lettrine.torch.capture.weight_loads import WeightLoads
 from lettrine.torch.devices import double
 from lettrine.torch.distributed import Ranks
 from lettrine.torch.kept import packed, unpacked
@@ -36,7 +37,7 @@ _VALUES: Final = 64  # of each parameter, that show whether it has changed
 
 
 class Record:
-    """What one watch has seen. classes: as in `health.watch`. copies: counts the copies of the weights."""
+    """What one watch has seen. classes: as in `health.watch`. copies, loads: of the weights."""
 
     def __init__(
         self, recorder: Recorder, probes: Probes, steps: Steps, losses: HandedLosses, guard: Guard, classes: int
@@ -47,6 +48,7 @@ class Record:
         self._ranks: Ranks | None = None  # the processes that train together with this one
         self._gathered = 0
         self.copies = WeightCopies((probes.model, *probes.looker.roots), guard, lambda: steps.counter.step)
+        self.loads = WeightLoads(probes.model, guard, lambda: steps.counter.step)
         self._weights: list[tuple[int, float]] = []  # versions of the parameters at the beginning, and sums of some values
 
     @property
@@ -128,8 +130,9 @@ class Record:
             self._steps.end_unmade()
 
     def _note_copies(self) -> None:
-        if (copies := self.copies.evidence()) is not None:
-            self._recorder.note_evidence(copies)
+        for evidence in (self.copies.evidence(), self.loads.evidence()):
+            if evidence is not None:
+                self._recorder.note_evidence(evidence)
 
     def _note_compiled(self) -> None:
         """All steps were made in compiled code, and no loss tells of them: note what is known of them."""

@@ -111,6 +111,7 @@ class Watch:
             self._guard(self._record.note_trained)
             self._guard(self._record.join_ranks)
             self._guard(self._record.copies.listen)
+            self._guard(self._record.loads.listen)
             if self.rank:
                 self._audience.leave_to_rank_0()
             self._steps.listen()
@@ -125,6 +126,7 @@ class Watch:
             self._guard(self._record.conclude)
         self._steps.close()
         self._record.copies.close()
+        self._record.loads.close()
         self._guard(self._audience.close_page)
         if listened:
             self.gather()

@@ -14,6 +14,7 @@ from lettrine.health.checks.data.constant_parts import constant_parts, others_ig
 from lettrine.health.checks.data.paths import impossible_paths, same_words
 from lettrine.health.checks.data.positives import no_positives
 from lettrine.health.checks.data.reachable import hinges, pair_labels, reals, small_yes
+from lettrine.health.checks.losses.kl import kl_targets
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
@@ -48,10 +49,11 @@ def target_range(trace: Trace) -> Iterator[Finding]:
         takes targets for probabilities.
         Also whether rows of targets under a softmax hold amounts instead of shares of 1, and whether a loss for the signs -1 and
         1 gets 0 and 1, or one for probabilities 0 and a number next to 0. Of words that ctc_loss is to find: whether they hold
-        its blank, and whether there are frames enough.
+        its blank, and whether there are frames enough. Whether kl_div gets logarithms for probabilities, or these for logarithms.
     Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets); a
         blank among {PATHS_BLANK:.0%} of the letters, or {PATHS_SHORT:.0%} of the words with too few frames.
     """
+    yield from kl_targets(trace)
     yield from impossible_paths(trace)
     yield from reals(trace)
     yield from hinges(trace)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.layers.loaded import set_back
 from lettrine.health.checks.layers.still import (
     by_hand,
     compiled_elsewhere,
@@ -160,7 +161,8 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
         steps while others do; adapters of low rank are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a
         low precision stay as they are at a step; a copy of another part was written at {REWRITTEN} looks or more, each time with
         the values that it had. Or: the step is compiled, and no weight changes in
-        {STEPLESS_ROUNDS} steps. A network that tells the values of next states is as it was drawn. Without an
+        {STEPLESS_ROUNDS} steps. A network that tells the values of next states is as it was drawn. The same weights
+        were loaded {SET_BACK} times or more, with steps between, and last after {SET_BACK_LATE:.0%} of the run. Without an
         optimiser: no value changes in {STILL_LOOKS} steps with a gradient.
     """
     yield from no_step(trace)
@@ -193,6 +195,7 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
     yield from frozen_pairs(trace)
     yield from fixed_copies(trace)
     yield from fixed_targets(trace)
+    yield from set_back(trace)
     yield from (rounded := list(rounded_steps(trace)))
     held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
     yield from (elsewhere := list(compiled_elsewhere(trace)))

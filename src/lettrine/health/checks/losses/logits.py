@@ -12,6 +12,7 @@ from lettrine.health.checks.comparing import compared, operations_of
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.cosines import cosines
 from lettrine.health.checks.losses.head import NORMALISED
+from lettrine.health.checks.losses.kl import kl_answers
 from lettrine.health.checks.reading import number, output_module, share, span, usable
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -106,6 +107,9 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
     yield from cosines(trace)
     yield from (_no_shares(each) for each in trace.seen("overlap") if _beyond(each))
     found = [(_places(each), each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
+    if not found and (of_kl := list(kl_answers(trace))):
+        yield from of_kl
+        return
     if not found and (twice := [each for each in trace.seen("softmax twice") if each.figure("looks") >= limits.UPDATE_RECORDS]):
         yield from (_twice(trace, each) for each in twice)
         return

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, first_loss, weigh
+from lettrine.health.checks.layers.loaded import resized
 from lettrine.health.checks.reading import (
     Mask,
     finite_curve,
@@ -48,8 +49,12 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
         row (only those that did not begin at 0) or after the first {LATE_FROM:.0%} of the run. Late steps of up to
         {UPDATE_LARGE_EARLY:g} are a remark if the loss ends below {HARDLY_LEARNED:g} of guessing. One step above
-        {UPDATE_LARGE_EARLY:g} is enough if most units after that weight worked before it and are dead since.
+        {UPDATE_LARGE_EARLY:g} is enough if most units after that weight worked before it and are dead since. Or: weights that
+        were loaded {RESIZED_LOADS} times or more were {RESIZED:g} times as large or small as before, each time alike.
     """
+    yield from (other := list(resized(trace)))
+    if other:
+        return
     names, table = update_ratios(trace, usable(trace))
     if (died := killed(trace)) is not None:
         yield _killing(trace, died)
