@@ -96,6 +96,7 @@ MOMENTUM_HEAVY: Final = 0.99  # the most that is usual (Sutskever et al. 2013)
 DECAY_MUCH: Final = 50.0  # times the usual weight decay of AdamW, which keeps it apart from the gradient
 DECAY_FAR: Final = 100.0  # times the usual decay that is added to the gradient, and
 DECAY_OUTWEIGHS: Final = 0.5  # of the gradient or more; digits by convolutions: 0.3 at a decay of 0.05, which does no harm yet
+DECAY_STEP: Final = 0.01  # of the weights at each step, by decay apart from the gradient: usual is 1e-5 to 1e-3
 DECAY_LEFT: Final = 0.2  # of the loss of guessing: ten times what is left without decay
 DECAYED_HALF: Final = 0.5  # of its size at first, under so much decay, where hardly anything was learned
 PEAKED: Final = 0.7  # of a row's weight on one place, on average: fresh scores with a std of 1 give 0.3 among 8 places
