@@ -124,3 +124,42 @@ def test_one_amount_of_noise_is_told_for_all() -> None:
 def test_the_amount_of_noise_is_told() -> None:
     assert denoised(lambda model, x, amount: model(x, amount)) == []
     assert denoised(lambda model, x, amount: model(x, 0.0, amount[:, 0])) == []  # by another name
+
+
+class Blind(nn.Module):
+    """Answers with the noise in x; may have been told by the side how much of it there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.time = nn.Linear(2, 32), nn.Linear(1, 32)
+        self.body = nn.Sequential(nn.SiLU(), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 2))
+        self.amount: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(self.enter(x) if self.amount is None else self.enter(x) + self.time(self.amount))
+
+
+def blind(side: bool = False, added: bool = False) -> list[health.Finding]:
+    """What is said of a network that may be told nothing, at points in a plane; added: noise is only added to them."""
+    torch.manual_seed(0)
+
+    def loss(model: nn.Module, x: Tensor, _: Tensor) -> Tensor:
+        amount = torch.rand(len(x), 1)
+        noise = torch.randn_like(x)
+        if side:
+            model.amount = amount
+        return functional.mse_loss(model(x + amount * noise if added else (1 - amount) * x + amount * noise), noise)
+
+    report = watched(Blind(), [(torch.randn(64, 2).sign(), torch.zeros(1)) for _ in range(400)], loss, steps=400)
+    return [each for each in report.findings if "how much noise" in each.message]
+
+
+def test_a_network_that_is_not_told_the_amount_of_noise() -> None:
+    (finding,) = blind()
+    assert (finding.id, finding.severity, 0.03 < finding.value < 0.3) == ("underfitting", "warning", True)
+    assert "model(noisy, t)" in finding.remedy
+
+
+def test_networks_that_are_told_by_the_side_or_clean_what_noise_was_added_to() -> None:
+    assert blind(side=True) == []
+    assert blind(added=True) == []

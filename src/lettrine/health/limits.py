@@ -55,6 +55,7 @@ MOVED_ALIKE: Final = (
 )
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_RATIO_START: Final = 500.0  # in the first steps; published 20 to 200 there, in a net that trains well
+SIZES_ALIKE: Final = 4.0  # times, between the std of one matrix and of the others; clinic: sick from 15
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
 MARKS: Final = 1e3  # std of a matrix with entries such as -10,000 for what must never be chosen; drawn weights stay below 100
 

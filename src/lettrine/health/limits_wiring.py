@@ -165,6 +165,16 @@ TURNED_SHARE: Final = 0.2  # of them, at least, do not lie straight: augmentatio
 TURNED_BEYOND: Final = 0.1  # of them, more than chance turns: it turns most of those that are told by chance
 TURNED_CHANCE: Final = 0.4  # times these: pictures that go nearly as well with the maps of others say nothing
 UNTOLD_LOOKS: Final = 3  # at which noise was mixed in by many amounts and the network was told one
+UNTOLD_LOOKS_ALONE: Final = 6  # at which it was told none
+UNTOLD_GAIN: Final = 0.03  # of the squared error: points in a plane 0.03 to 0.1; pictures, which show how noisy they are, 0.01
+STANDING_LOOKS: Final = 6  # different batches beside one input that stayed the same
+STANDING_AGAIN: Final = 5  # examples that came again, beside another row of that input
+STANDING_TOLD: Final = (
+    4.0  # standard deviations: the largest of ten is 1 to 3 by chance, above 10 where something belongs together
+)
+STANDING_SCATTER: Final = 2.0  # of Fisher's F: batches of shuffled examples have 1; steps of time, or one thing each, far more
+BETWEEN_SHARE: Final = 0.05  # of the attention or the edges comes from other graphs, at every look
+BETWEEN_PARTNERS: Final = 3.0  # other graphs that reach one: of two that are compared with each other it is one
 GIVEN_FAR: Final = 10.0  # times the highest rate of the run is the one the optimiser was made with: nobody means that
 GIVEN_MOVES: Final = 0.1  # by which a schedule moves the rate, relative to its lowest
 ACTED_REWARDS: Final = 32  # that a value was trained on: if all of them are 0 or above, they may be costs
@@ -176,3 +186,4 @@ NAMES_NEARER: Final = 0.1  # share of random numberings: grades, counts and sums
 NAMES_KEPT: Final = 0.3  # neighbours of the same number beyond chance: with fewer, inputs do not tell the numbers
 TINY_WEIGHTS: Final = 0.1  # of 1/sqrt(fan_in), all matrices: torch draws 0.58, GPT-2's 0.02 is 0.55 at a width of 768
 TINY_MATRICES: Final = 2
+MIXTURE_GROWN: Final = 3.0  # times 1, and times the sum at first: raw outputs as log-weights raise all of them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import floor, isfinite, log10, nan
 
 import numpy as np
@@ -122,6 +122,20 @@ def layers_of_a_kind(trace: Trace, least: int) -> list[str]:
         if kinds and (most := kinds.most_common(1)[0])[1] >= least:
             return [info.name for info in modules if info.role == role and info.kind == most[0]]
     raise Skip("not applicable", f"fewer than {least} layers of a kind to compare")
+
+
+def in_a_row(trace: Trace, names: Collection[str]) -> list[str]:
+    """The longest row of these modules in which each is fed by the one before, directly or through others. A sum, a product or
+    attention ends a row: what it makes is fed by several modules, or by none that is known.
+    """
+    feeds = {info.name: info.fed_by for info in trace.modules}
+    rows: dict[str, list[str]] = {}
+    for name in names:
+        row, place = [name], name
+        while (place := feeds.get(place, "")) and place not in row:
+            row.append(place)
+        rows[name] = [each for each in reversed(row) if each in names]
+    return max(rows.values(), key=len, default=[])
 
 
 def learning_rate(trace: Trace, mask: Mask | None = None) -> float:

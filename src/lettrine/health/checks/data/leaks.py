@@ -50,7 +50,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     what, where, remedy = {
         "column": (
             f"Column {place}{more} of the input tells the target",
-            f"x[:, {place}]",
+            f"x[:, :, {place}]" if seen.figure("axes") == 3 else f"x[:, {place}]",
             f"Leave column {place} out of the inputs{more}, and look at where it comes from.",
         ),
         "position": (

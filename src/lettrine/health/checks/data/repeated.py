@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.data.jumps import strange_batches
+from lettrine.health.checks.data.standing import standing
 from lettrine.health.checks.data.untold import untold
 from lettrine.health.checks.held_out.kept import kept
 from lettrine.health.checks.reading import finite_curve, number, share
@@ -23,12 +24,14 @@ from lettrine.health.trace import Trace
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
     """The same batch several times in a row, a batch in which all rows are equal, or sometimes a batch of nothing but 0; or one
-    amount of noise that a network is told for all rows.
+    amount of noise that a network is told for all rows; or a condition that stays the same while all else changes.
 
     Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0;
         as a remark, losses that jump for one step to what guessing gives.
         Whether each row of a batch resembles the row at the same place of the batch before, and no other row, although their
-        labels differ. Whether the network is told one number while noise is mixed into the rows by many amounts.
+        labels differ. Whether the network is told one number while noise is mixed into the rows by many amounts. Whether one of
+        several inputs is the same batch at all looks, its rows in no order, while the others and the targets are others each
+        time and are no more alike for the same row of it than by chance.
     Formula: share = (batches equal to the one before) / (pairs of batches that were compared); one batch of inputs with
         {SORTED_LOOKS} or more of targets; batches of 0:
         {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
@@ -36,6 +39,7 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
     yield from _blank(trace)
     yield from strange_batches(trace)
     yield from untold(trace)
+    yield from standing(trace)
     yield from (_same_numbers(each) for each in trace.seen("alike rows") if each.figure("alike") >= limits.ALIKE_PAIRS)
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]

@@ -14,6 +14,7 @@ from lettrine.health.checks.data.reshaped import views_mixing
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.wiring.across import picked_across
+from lettrine.health.checks.wiring.between_graphs import between_graphs
 from lettrine.health.checks.wiring.links import links_not_moved_on
 from lettrine.health.checks.wiring.neighbours import neighbours
 from lettrine.health.checks.wiring.positions import positions_along_batch
@@ -181,11 +182,12 @@ def frozen_apart(trace: Trace, norms: Iterable[str]) -> str:
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
     """A recurrent or attention module that gets the batch on its time axis; a view used where a transposition is needed; edges
-    of many graphs that all point at the first; statistics of the batch at hand in eval mode; positions added along the batch; a
-    class or action that is picked along the axis of the examples.
+    of many graphs that all point at the first; attention or edges between the graphs of a batch; statistics of the batch at hand
+    in eval mode; positions added along the batch; a class or action that is picked along the axis of the examples.
 
     Measured: The length of the axis that a recurrent or attention module takes as time, beside the number of targets; the
-        shapes before and after each view and reshape; the highest node number in the edges of several graphs; the axes of means,
+        shapes before and after each view and reshape; the highest node number in the edges of several graphs; the
+        share of the attention and of the edges that joins different graphs; the axes of means,
         norms and softmaxes in eval mode; the axis along which rows of a table are added.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
         swaps the lengths of axes, or no edge points beyond the largest graph's number of nodes, or an axis in eval mode is as
@@ -194,7 +196,7 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
     yield from map(_mixed_states, mixed)
-    kinds = (picked_across, views_mixing, links_not_moved_on, neighbours, positions_along_batch)
+    kinds = (picked_across, views_mixing, links_not_moved_on, between_graphs, neighbours, positions_along_batch)
     views = [] if mixed else [finding for kind in kinds for finding in kind(trace)]
     yield from views
     if not seen:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.data.shared_rows import shared_rows
+from lettrine.health.checks.data.untold import told_nothing
 from lettrine.health.checks.layers.restrained import dropped, memoryless, uncalled
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
@@ -105,12 +106,14 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
     Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; dropout of {DROPPED} or more, where the loss ends at
         {HARDLY_LEARNED} of guessing or above, or any dropout of the answers themselves; weights between the steps
         of a recurrent layer that get gradients of exactly 0; a table that is never used, or whose
-        rows are shared by columns that have rows of their own in it; for a whole run fall = (held-out loss
+        rows are shared by columns that have rows of their own in it; a network that is not told how much noise is in a row, where
+        {UNTOLD_GAIN:.0%} of its squared error or more would go away by a factor for each quarter of the rows; for a whole run
+        fall = (held-out loss
         {UNDERFITTING_POINTS} evaluations ago - last one) / the earlier one; gap = (held-out - training loss) / held-out loss,
         or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """
     if not trace.facts.result:
-        certain = (*linear_stack(trace), *squeezed(trace), *shared_rows(trace))
+        certain = (*linear_stack(trace), *squeezed(trace), *shared_rows(trace), *told_nothing(trace))
         yield from (*certain, *dropped(trace), *memoryless(trace), *uncalled(trace)) or plateau(trace)
         return
     train, held_out = _results(trace, "train", "held_out")

@@ -20,7 +20,7 @@ MOST: Final = 64  # classes each column is compared with
 WIDE: Final = 2_048  # columns looked at, the first ones only
 _GAP: Final = 0.05  # of a column's range: classes with a larger gap are separate by nature
 _USUAL: Final = 0.05  # share of a column's values
-_COLUMNS: Final = 4  # columns a table must have: if there are fewer, one of them may be the task
+COLUMNS: Final = 4  # columns a table must have: if there are fewer, one of them may be the task
 _CODES: Final = 3  # least classes: of two, a column with two values may be what is asked for
 _ENOUGH: Final = 16  # rows of a look, after which columns that do not tell the target are dropped
 _LINE: Final = 1e-6  # share of the variance that a straight line may leave: rounding of float32
@@ -100,7 +100,7 @@ class DeterminingColumns:
 
     def _take_extremes(self, table: Tensor, term: Term) -> None:
         labels = _labels(term)
-        if labels is None or len(labels) != len(table) or self._width < _COLUMNS:
+        if labels is None or len(labels) != len(table) or self._width < COLUMNS:
             return
         known = torch.unique(labels).tolist()
         if self._extremes is None:
@@ -119,7 +119,7 @@ class DeterminingColumns:
 
     def _take_sums(self, table: Tensor, target: Tensor) -> None:
         values = target.reshape(len(target), -1).cpu().double()
-        if not target.is_floating_point() or self._extremes is not None or values.shape[1] != 1 or self._width < _COLUMNS:
+        if not target.is_floating_point() or self._extremes is not None or values.shape[1] != 1 or self._width < COLUMNS:
             return
         if self._origin is None or self._origin[0].shape != table.shape[1:]:
             self._origin, self._sums, self._told = (table[0], values[0]), None, 0

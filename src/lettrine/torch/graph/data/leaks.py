@@ -2,7 +2,7 @@
 
     where: empty. figures: input (index of the model's input), place (the column of a table, the position of a sequence; -1 for
         the whole sequence), places (how many such places there are), wide (how many there are in all), examples (compared), axes
-        (of the input; of three the last step was read).
+        (of the input; of three the last step was read, or each place if each has a target).
     words["what"]: "column", "position", "sequence", "mark" (the column holds one value for every example of a class, and other
         values for the other class), "code" (the column holds one value for each class), "threshold" (thresholds between adjacent
         values separate the classes) or "line" (the target is a straight line of the column).
@@ -15,6 +15,7 @@ leaves no gap.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.data.determining import LEAST, MOST, RARE, WIDE, DeterminingColumns
+from lettrine.torch.graph.data.determining import COLUMNS, LEAST, MOST, RARE, WIDE, DeterminingColumns
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.terms import Term
 
@@ -41,7 +42,8 @@ class LeakReader:
             inputs = look.roots[0].inputs
             for place, given in enumerate(inputs):
                 if readable(given) and given.ndim > 1 and (len(inputs) == 1 or not _handed_over(given, terms[0], look)):
-                    self._inputs.setdefault(place, _Compared()).take(given.detach(), terms[0], look.step)
+                    asked, term = _one_row_each(given.detach(), terms[0], look)
+                    self._inputs.setdefault(place, _Compared()).take(asked, term, look.step, given.ndim)
         return ()
 
     def finish(self) -> Iterator[Evidence]:
@@ -60,6 +62,28 @@ class LeakReader:
                 told = {name: float(value) for name, value in figures.items()}
                 yield Evidence("leak", (), compared.steps, told, {"what": what})
                 return
+
+
+def _one_row_each(given: Tensor, term: Term, look: Look) -> tuple[Tensor, Term]:
+    """The input with one row for each target: a target for each node of many graphs, (B, N), or for some nodes of one graph."""
+    target = term.target
+    if target is None or target.ndim == 0 or not given.is_floating_point() or given.shape[-1] < COLUMNS:
+        return given, term
+    if given.ndim == 3 and target.numel() == given.shape[0] * given.shape[1] and not _narrower(look, target.numel()):
+        return given.flatten(0, 1), replace(term, target=target.reshape(-1))
+    if given.ndim == 2 and target.numel() == len(target) < len(given):
+        picked = next((call for call in look.outside if call.result is term.given and call.name == "__getitem__"), None)
+        rows = picked.given(1, "index") if picked is not None else None
+        source = picked.given(0, "input") if picked is not None else None
+        if isinstance(rows, Tensor) and rows.ndim == 1 and isinstance(source, Tensor) and len(source) == len(given):
+            return given[rows], term
+    return given, term
+
+
+def _narrower(look: Look, count: int) -> bool:
+    """Whether a layer holds fewer numbers than there are targets, as in an autoencoder; or that is not known."""
+    outputs = [call.output for call in look.modules if isinstance(call.output, Tensor)]
+    return not outputs or any(each.numel() < count for each in outputs)
 
 
 def _handed_over(given: Tensor, term: Term, look: Look) -> bool:
@@ -116,13 +140,14 @@ class _Compared:
         self._indicators: _Indicators | None = None
         self._columns = DeterminingColumns()
 
-    def take(self, given: Tensor, term: Term, step: int) -> None:
-        """One look."""
-        self.steps, self.axes = (self.steps[0], step), given.ndim
+    def take(self, given: Tensor, term: Term, step: int, axes: int) -> None:
+        """One look. axes: of the input, of which given may be the rows that are asked for."""
+        self.steps, self.axes = (self.steps[0], step), axes
         open_ = self._agree is None or bool(self._agree.any())  # a place that disagreed once stays out
         if open_ and given.ndim == 2 and (found := self._classes(given, term) or _compared(given, term)) is not None:
             self._take(*found)
-        self._columns.take(given, term)
+        if axes == given.ndim:  # of each place only what is the very target counts: a threshold there may be the task
+            self._columns.take(given, term)
 
     def _classes(self, given: Tensor, term: Term) -> _Found | None:
         """Columns that may be indicators of a class; None for other inputs and targets."""

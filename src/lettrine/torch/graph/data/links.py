@@ -47,9 +47,11 @@ class Links:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        given = [each for root in look.roots for each in _tensors(root.args, root.kwargs)]
-        for nodes, graphs, largest, numbers in _batched(given):
-            for edges in (_edges(given) if numbers is not None else ()) or _picked(look, nodes):
+        given = [each for root in look.roots for each in tensors_given(root.args, root.kwargs)]
+        for nodes, graphs, largest, numbers in batched(given):
+            for edges in (edges_among(given) if numbers is not None else ()) or (
+                each for each in picked(look, nodes) if each.ndim == 1
+            ):
                 few = edges.numel() < _EDGES * nodes
                 if few and (edges.numel() < _EDGES * largest or not _added_up(look, edges.shape[-1], largest)):
                     continue
@@ -72,7 +74,7 @@ class Links:
             yield Evidence("links", (), (first, step), {"looks": float(looks), **figures})
 
 
-def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+def tensors_given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The tensors given to the model, also those inside the batch object of a graph library."""
     found = []
     for each in (*args, *kwargs.values()):
@@ -81,7 +83,7 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     return found
 
 
-def _batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, Tensor | None]]:
+def batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, Tensor | None]]:
     """Number of nodes of all graphs, number of graphs, nodes of the largest, and the graph of each node where it is given."""
     for each in given:
         if each.ndim == 1 and not each.is_floating_point() and each.dtype is not torch.bool:
@@ -92,12 +94,13 @@ def _batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, Tensor | None
             yield each.shape[0] * each.shape[1], each.shape[0], each.shape[1], None
 
 
-def _edges(given: list[Tensor]) -> list[Tensor]:
+def edges_among(given: list[Tensor]) -> list[Tensor]:
+    """The inputs (2, E) that may be edges."""
     return [each for each in given if each.ndim == 2 and len(each) == 2 and each.dtype is torch.int64 and each.shape[1] > 2]
 
 
-def _picked(look: Look, nodes: int) -> Iterator[Tensor]:
-    """The indices that pick rows of (nodes, …)."""
+def picked(look: Look, nodes: int) -> Iterator[Tensor]:
+    """The indices that pick rows of (nodes, …): one row each, or several for each node."""
     if saves_elsewhere():
         return
     for node in walk([tensor.grad_fn for root in look.roots for tensor in root.outputs], _SEARCHED):
@@ -105,16 +108,20 @@ def _picked(look: Look, nodes: int) -> Iterator[Tensor]:
         if name not in ("Index", "IndexSelect") or not sizes or sizes[0] != nodes:
             continue
         index = saved(node, "index") if name == "IndexSelect" else (saved(node, "indices") or (None,))[0]
-        if isinstance(index, Tensor) and index.dtype is torch.int64 and index.ndim == 1 and index.numel():
+        if isinstance(index, Tensor) and index.dtype is torch.int64 and index.ndim in (1, 2) and index.numel():
             yield index
+
+
+def added(look: Look) -> Iterator[Tensor]:
+    """The indices by which rows are added up."""
+    if saves_elsewhere():
+        return
+    for node in walk([tensor.grad_fn for root in look.roots for tensor in root.outputs], _SEARCHED):
+        index = saved(node, "index") if operation(node) in _ADDING else None
+        if isinstance(index, Tensor) and index.numel():
+            yield index if index.ndim == 1 else index.flatten(1)[:, 0]
 
 
 def _added_up(look: Look, count: int, largest: int) -> bool:
     """Whether so many rows are added up by numbers below that of the nodes of the largest graph."""
-    if saves_elsewhere():
-        return False
-    for node in walk([tensor.grad_fn for root in look.roots for tensor in root.outputs], _SEARCHED):
-        index = saved(node, "index") if operation(node) in _ADDING else None
-        if isinstance(index, Tensor) and len(index) == count and int(index.max()) < largest:
-            return True
-    return False
+    return any(len(index) == count and int(index.max()) < largest for index in added(look))

@@ -92,11 +92,11 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
 
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(asked)) for _ in range(_PERMUTATIONS)]
-    closest = _from_chance(beside, orders) if len(left) >= _PAIRS else nan
+    closest = from_chance(beside, orders) if len(left) >= _PAIRS else nan
     # A truth table read row by row: not alike, but far from chance.
     far = [abs(closest)] if isfinite(closest) else []
     near = float(np.sqrt(max(np.median(least), 0.0) / np.median(distances)))
-    far += [_from_chance(measure, orders) for measure in (nearby, linear)]
+    far += [from_chance(measure, orders) for measure in (nearby, linear)]
     return Likeness(max(far), closest, len(asked), near, _few(raw) and _apart(raw))
 
 
@@ -186,7 +186,7 @@ def _is_table(inputs: Array) -> bool:
     return possible < log(_TABLE * len(inputs))
 
 
-def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
+def from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
     """Of the rows in their own order, in standard deviations over permuted ones; NaN if those are all the same."""
     chance = [measure(order) for order in orders]
     noise = float(np.std(chance, ddof=1))
