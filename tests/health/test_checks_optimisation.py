@@ -152,7 +152,12 @@ def test_a_decay_as_large_as_the_gradient():
     assert (finding.severity, finding.where) == ("warning", HIDDEN[1:])  # the first one has fewer values, and so 0.4
     assert finding.value == pytest.approx(0.2 * 0.2 * 20 / 1.0)  # decay * rms(w) / (|g| / sqrt(20 * 20))
     assert "from 0.2 to 0.0005" in finding.remedy
-    for mild in ({"weight_decay": 0.01}, {"gradient": 5.0}, {"decoupled": 1.0}, {"loss": cut_short(900, 100)}):
+    for mild in (
+        {"weight_decay": 0.01},
+        {"gradient": 5.0},
+        {"decoupled": 1.0, "weight_decay": 0.09, "gradient": 0.5},
+        {"loss": cut_short(900, 100)},
+    ):
         assert found(pulled(**mild), "weight-decay") == (), mild
 
 

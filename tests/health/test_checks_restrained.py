@@ -48,6 +48,17 @@ def test_a_momentum_that_outlasts_the_fall() -> None:
     assert found(heavy(0.999, healthy_losses()), "divergence") == ()
 
 
+def test_a_momentum_with_which_the_loss_swings() -> None:
+    def swung(end: float) -> np.ndarray:
+        return np.concatenate([np.linspace(2.3, 0.5, 60), np.linspace(0.5, 1.9, 60), np.linspace(1.9, end, 60), np.full(20, end)])
+
+    finding = the(heavy(0.995, swung(0.7)), "divergence")
+    assert finding.severity == "warning"
+    assert "had come to 0.607, rose to 1.81 again, and ended at 0.7" in finding.message  # means of tens
+    assert found(heavy(0.995, swung(0.3)), "divergence") == ()  # lower than ever
+    assert found(heavy(0.9, swung(0.7)), "divergence") == ()
+
+
 def missing(**bare: float) -> Trace:
     """A branch beside what learns that never got a gradient."""
     evidence = (Evidence("bare term", (), (0, 94), bare, {"function": "mse_loss", "cut": ""}),) if bare else ()

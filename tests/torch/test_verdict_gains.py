@@ -72,3 +72,13 @@ def test_one_gain_of_several():
     model = Deep(nn.LayerNorm, residual=True)
     nn.init.normal_(model.norms[0].weight, std=0.02)
     assert said(model) is None
+
+
+def test_an_eps_that_is_no_small_number():
+    torch.manual_seed(0)
+    found = said(Deep(lambda units: nn.BatchNorm1d(units, 300.0)), rate=1e-3, steps=120)
+    assert (found.severity, found.where[0]) == ("warning", "norms.0")
+    assert "is its eps; write momentum" in found.remedy
+    swapped = said(Deep(lambda units: nn.BatchNorm1d(units, 0.1)), rate=1e-2, steps=200)
+    assert swapped.severity == "info"  # it learns as well
+    assert said(Deep(lambda units: nn.BatchNorm1d(units, 1e-3))) is None

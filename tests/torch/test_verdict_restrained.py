@@ -96,6 +96,18 @@ def test_a_decay_that_leaves_the_gradient_nothing(decay: float, told: bool) -> N
     assert ("weight-decay" in named(report)) is told
 
 
+def test_a_decay_that_takes_much_at_each_step() -> None:
+    model = mlp()
+    (finding,) = [
+        each
+        for each in train(model, torch.optim.AdamW(model.parameters(), 2e-2, weight_decay=5.0), steps=300).findings
+        if each.id == "weight-decay"
+    ]
+    assert "takes 10 % of the weights away at each step, half of them in 7 steps" in finding.message
+    model = mlp()
+    assert "weight-decay" not in named(train(model, torch.optim.AdamW(model.parameters(), 2e-2, weight_decay=0.1), steps=300))
+
+
 @pytest.mark.parametrize("factor", [0.5, 1e-5])
 def test_a_penalty_written_by_hand(factor: float) -> None:
     model = mlp()

@@ -124,7 +124,10 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
         "initial-loss",
     ),
-    "norm-gain": ("no-learning", "slow-learning", "underfitting", "update-too-large", *_DEPTH, "initial-loss"),
+    "norm-gain": (
+        *("no-learning", "slow-learning", "underfitting", "update-too-large", "update-too-small", "dead-units"),
+        *(*_DEPTH, "initial-loss"),
+    ),
     "not-optimised": (*_IDLE, "dead-units", "saturation"),
     "no-gradient": ("update-too-small", "gradient-scale", "gradient-data", "dead-units", "no-learning"),
     "spike": (

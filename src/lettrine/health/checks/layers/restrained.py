@@ -14,7 +14,7 @@ import numpy as np
 
 from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.consequence import Consequence, consequence, fresh
-from lettrine.health.checks.reading import listed, number, plural, share, usable
+from lettrine.health.checks.reading import finite_curve, listed, number, plural, share, tamed, usable
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -145,23 +145,45 @@ def unused_memory(trace: Trace) -> tuple[str, ...]:
 def heavy_momentum(trace: Trace) -> Iterator[Finding]:
     """Momentum that goes on in a direction for longer than the loss falls in it."""
     momentum, course = trace.facts.momentum, consequence(trace)
+    if not limits_wiring.MOMENTUM_HEAVY <= momentum < 1:
+        return
     best = course.best < limits.HARDLY_LEARNED * course.reference.value
-    if not momentum >= limits_wiring.MOMENTUM_HEAVY or momentum >= 1 or not (course.kind == "rises" or (course.bad and best)):
+    rose = course.kind == "rises" or (course.bad and best)
+    swung = "" if rose else _swung(trace, course)
+    if not rose and not swung:
         return
     yield Finding(
         id="divergence",
-        severity="critical",
+        severity="critical" if rose else "warning",
         where=(),
         steps=course.steps,
         value=momentum,
         limit=limits_wiring.MOMENTUM_HEAVY,
         message=f"A momentum of {number(momentum, 4)} ({trace.facts.optimiser}) lets each gradient act on for "
-        f"{number(1 / (1 - momentum))} steps: the loss had come to {number(course.best, 3)} and ended at "
-        f"{number(course.end, 3)}.",
+        f"{number(1 / (1 - momentum))} steps: the loss "
+        + (swung or f"had come to {number(course.best, 3)} and ended at {number(course.end, 3)}")
+        + ".",
         why="The steps keep their old direction long after the loss has begun to rise, and turn back just as late.",
         remedy=f"Set the momentum (beta1 of Adam) from {number(momentum, 4)} to 0.9; with SGD this makes the steps "
         f"{number(0.1 / (1 - momentum))} times smaller, so that the learning rate may rise again.",
         reference="Sutskever et al. 2013, On the importance of initialization and momentum in deep learning",
+    )
+
+
+def _swung(trace: Trace, course: Consequence) -> str:
+    """What the loss did, if it lost half of what had been learned in mid-run, and is no lower at the end than before that."""
+    _, losses = finite_curve(trace, trace.loss)
+    if course.kind not in ("learns", "falls") or len(losses) < limits.LEARNING_STEPS:
+        return ""
+    levels = np.array([float(np.mean(part)) for part in np.array_split(tamed(losses), 20)])
+    top = course.reference.value if course.reference.known else course.start
+    lowest = np.minimum.accumulate(levels)
+    lost = (levels - lowest) / np.maximum(top - lowest, limits.LEARNED_SHARE * abs(top))
+    place = int(np.argmax(lost))
+    if not lost[place] > limits.DIVERGED_SHARE or course.end < lowest[place]:
+        return ""
+    return (
+        f"had come to {number(lowest[place], 3)}, rose to {number(levels[place], 3)} again, and ended at {number(course.end, 3)}"
     )
 
 

@@ -63,7 +63,8 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     """The loss ends far above its lowest level.
 
     Measured: The loss at the end, compared with its lowest level; and the momentum of the optimiser, where it is
-        {MOMENTUM_HEAVY} or more. A loss that ends below {CHANCE_SHARE:.0%} of guessing (below its start where that is unknown) is
+        {MOMENTUM_HEAVY} or more: then also a loss that lost half of what had been learned in mid-run, and ends no lower than
+        before. A loss that ends below {CHANCE_SHARE:.0%} of guessing (below its start where that is unknown) is
         a remark, unless since its lowest level the learning rate was raised {DIVERGED_RATE:g} times or the gradient norm grew
         {DIVERGED_GRADIENT:g} times: it also rises where data become harder or a term of the loss heavier. So is one that came
         back to {HARDER_END:g} times guessing at most, little by little ({HARDER_JUMP:.0%} of the rise at most in one stretch), in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import isfinite, prod, sqrt
+from math import isfinite, log, nan, prod, sqrt
 
 import numpy as np
 
@@ -28,7 +28,8 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
     {DECAYED_AWAY}, which is almost 0, if the loss did not fall far; below {DECAYED_HALF} under {DECAY_MUCH:g} times the usual
     decay of AdamW, if the loss ends at {HARDLY_LEARNED} of guessing or above. Added to the gradient: decay * rms(weights) /
     rms(gradient) >= {DECAY_OUTWEIGHS} of most matrices at {DECAY_FAR:g} times the usual decay or more, if the loss ends at
-    {DECAY_LEFT} of guessing or above.
+    {DECAY_LEFT} of guessing or above. Apart from the gradient: rate * decay >= {DECAY_STEP} of the weights at each step, under
+    the same condition.
     """
     groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
     loss = loss_seen(trace)
@@ -50,7 +51,7 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
         more = "." if decoupled else "; with Adam use AdamW, which keeps decay and gradient apart."
         much = decoupled and decay >= limits_wiring.DECAY_MUCH * limits_wiring.DECAY_USUAL[decoupled]
         gone += _gone(trace, seen.where, course, f"Weight decay of {number(decay)}", lower + more, much=much)
-    yield from gone or _outweighed(trace, groups, course)
+    yield from gone or [*_outweighed(trace, groups, course), *_each_step(trace, groups, course)]
     if penalty and not groups:
         every = tuple(info.name for info in _weights(trace))
         lower = "Make the penalty in the loss 100 times smaller, or take AdamW with weight_decay=0.01 in its place."
@@ -125,6 +126,32 @@ def _outweighed(trace: Trace, groups: Sequence[Evidence], course: Consequence) -
             why=f"{seen.words['kind']} steps along the sum of both: towards small weights as much as towards a small loss.",
             remedy=f"Lower weight_decay from {number(decay)} to {number(usual)} or less; with Adam use AdamW, which keeps decay "
             "and gradient apart.",
+            reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
+        )
+
+
+def _each_step(trace: Trace, groups: Sequence[Evidence], course: Consequence) -> Iterator[Finding]:
+    """Decay apart from the gradient that takes so much at each step that nothing learned can last."""
+    for seen in groups:
+        decay, held = seen.figure("weight_decay"), [info.name for info in _weights(trace) if info.name in seen.where]
+        rates = [median(trace.parameter(name, "learning_rate"), late(trace)) for name in held]
+        rate = median(np.array(rates)) if rates else nan
+        part = rate * decay
+        if not seen.figure("decoupled") or not part >= limits_wiring.DECAY_STEP or not course.left >= limits_wiring.DECAY_LEFT:
+            continue
+        words = course.words if course.bad else f"the loss ends at {number(course.end, 3)}"
+        yield Finding(
+            id="weight-decay",
+            severity="warning",
+            where=tuple(held),
+            steps=course.steps,
+            value=part,
+            limit=limits_wiring.DECAY_STEP,
+            message=f"Weight decay of {number(decay)} at a learning rate of {number(rate)} takes {share(part)} of the weights "
+            f"away at each step, half of them in {number(log(2) / part, 1)} steps, and {words}, where {course.reference.words} "
+            f"gives {number(course.reference.value, 3)}.",
+            why="The weights hold what the last few batches taught, and forget the rest.",
+            remedy=f"Lower weight_decay from {number(decay)} to {number(limits_wiring.DECAY_USUAL[True])} or less.",
             reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
         )
 
