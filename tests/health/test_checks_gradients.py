@@ -25,6 +25,18 @@ def test_gradients_against_depth(per_layer, word):
     assert found(make_trace(**mild), "gradient-scale") == ()
 
 
+def test_layers_beside_each_other_are_no_depth():
+    apart = {f"act{place + 1}.gradient_rms": 1e-6 * 20.0**place for place in range(3)}
+    assert the(make_trace(**apart), "gradient-scale").where == ("act1", "act2", "act3")
+
+    def fed(**by):
+        return tuple(replace(info, fed_by=by.get(info.name, info.fed_by)) for info in MODULES)
+
+    # queries, keys and values of one input; what attention or a sum made, which no single module feeds
+    assert outcome(make_trace(modules=fed(fc2="", fc3=""), **apart), "gradient-scale")[0] == "not run"
+    assert outcome(make_trace(modules=fed(fc3="act1"), **apart), "gradient-scale")[0] == "not run"
+
+
 def test_gradients_that_differ_where_the_steps_do_not():
     apart = {f"act{place + 1}.gradient_rms": 1e-4 * 20.0**place for place in range(3)}
     learning = {"loss": np.linspace(2.3, 1.2, 200)}  # half of what can be learned
@@ -64,6 +76,8 @@ def test_one_layer_far_from_the_others():
     assert found(make_trace(**wider(), **{"head.weight.gradient_data": 3.36}), "gradient-data") == ()
     marks = {"fc2.weight.gradient_data": 1e-6, "fc2.weight.std": 4098.0}  # -10,000 where a transition is forbidden
     assert found(make_trace(**wider(), **marks), "gradient-data") == ()
+    usual = {"fc2.weight.gradient_data": 1e-4, "fc2.weight.std": 0.4}  # queries while attention is flat
+    assert found(make_trace(**wider(), **usual), "gradient-data") == ()
     adam = make_trace(**wider(), facts=replace(FACTS, optimiser="AdamW"), **{"fc2.weight.gradient_data": 1e-4})
     assert found(adam, "gradient-data") == ()
     adam = make_trace(**wider(), facts=replace(FACTS, optimiser="AdamW"), **{"fc2.weight.update_data": 1e-5})

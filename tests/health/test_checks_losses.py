@@ -12,6 +12,7 @@ from paper import FACTS, HIDDEN, PARAMETERS, STEPS, found, healthy_losses, make_
 from lettrine.health import limits
 from lettrine.health.checks import examine
 from lettrine.health.checks.accumulated import in_true_units
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.evidence import Evidence
 from lettrine.health.limits_wiring import MASK_LOOKS
@@ -89,6 +90,18 @@ def test_divergence():
     early = noisy(np.full(46, 1.38), 0.03)
     early[31] = 0.68  # the last step of an epoch, of half as many parts
     assert found(make_trace(loss=early, facts=replace(FACTS, chance=1.38, classes=4)), "divergence") == ()
+
+
+def test_one_loss_far_above_all_others_hides_no_rise():
+    burst = noisy(np.r_[np.linspace(2.3, 0.6, 100), np.full(100, 2.4)])
+    burst[190] = 15.0
+    assert "had come to 0.6" in the(make_trace(loss=burst), "divergence").message
+    course = consequence(make_trace(loss=burst))
+    assert course.kind == "rises"
+    assert course.end == pytest.approx(2.4, abs=0.1)  # 3.03 with that one
+    settled = noisy(np.r_[np.linspace(2.3, 0.6, 100), np.full(100, 0.6)])
+    settled[[120, 150, 190]] = 15.0  # rare examples that are hard
+    assert found(make_trace(loss=settled), "divergence") == ()
 
 
 def test_a_loss_below_0_of_modules_that_were_never_called_may_be_a_difference():

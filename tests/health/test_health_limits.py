@@ -41,10 +41,11 @@ def vanishing(ratio, steps):
     return make_trace(steps=steps, **gradients, **{"fc1.weight.update_data": 1e-5})
 
 
-def balance(ratio, steps=STEPS):
+def balance(ratio, steps=STEPS, size=10.0):
     modules = (*MODULES[:-1], ModuleInfo("fc4", "Linear", "linear", "", 20, "act3", 6), MODULES[-1])
     extra = replace(PARAMETERS[2], name="fc4.weight", module="fc4")
-    return make_trace(steps=steps, modules=modules, parameters=(*PARAMETERS, extra), **{"fc2.weight.gradient_data": 1e-2 / ratio})
+    figures = {"fc2.weight.gradient_data": 1e-2 / ratio, "fc2.weight.std": 0.2 * size}
+    return make_trace(steps=steps, modules=modules, parameters=(*PARAMETERS, extra), **figures)
 
 
 def dead(count, streak=13, steps=STEPS):
@@ -159,6 +160,7 @@ def first_loss(excess):
         ("gradient-scale", lambda value: vanishing(value, EARLY), 800, 1200),
         ("gradient-data", balance, 40, 60),
         ("gradient-data", lambda value: balance(value, EARLY), 400, 600),
+        ("gradient-data", lambda value: balance(100, size=value), 3.5, 4.5),
         ("no-gradient", zero_gradients, 2, 3),
         ("symmetry", lambda value: make_trace(**{"fc2.weight.duplicate": value}), 0.45, 0.55),
         ("leak", leak, 0.06, 0.045),

@@ -33,8 +33,11 @@ def value(critic: nn.Module, state: Tensor, action: Tensor, form: str) -> Tensor
     return critic(state, action) if form == "apart" else critic(torch.cat([state, action], 1))
 
 
-def trained(sign: float, reward: str, form: str, discount: float = 0.95) -> Report:
-    """A point (place, speed) is pushed by an action from -1 to 1. With a discount of 0 the reward alone is learned."""
+def trained(sign: float, reward: str, form: str, discount: float = 0.95, size: float = 1.0) -> Report:
+    """A point (place, speed) is pushed by an action from -1 to 1. With a discount of 0 the reward alone is learned.
+
+    size: what both are told in, such as thousandths.
+    """
     torch.manual_seed(0)
     model, target = (
         nn.ModuleDict({"actor": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh()), "critic": Critic()})
@@ -49,14 +52,14 @@ def trained(sign: float, reward: str, form: str, discount: float = 0.95) -> Repo
             speed = state[:, 1:] + 0.2 * action
             following, done = torch.cat([state[:, :1] + speed, speed], 1), (torch.rand(32) < 0.05).float()
             with torch.no_grad():
-                ahead = value(target["critic"], following, target["actor"](following), form)
+                ahead = value(target["critic"], size * following, target["actor"](size * following), form)
                 wanted = REWARDS[reward](following[:, 0].abs())
                 wanted = wanted + discount * (1 - done) * ahead if discount else wanted
-            loss = functional.mse_loss(value(critic, state, action, form), wanted)
+            loss = functional.mse_loss(value(critic, size * state, action, form), wanted)
             steps_critic.zero_grad()
             loss.backward()
             steps_critic.step()
-            aim = sign * value(critic, state, actor(state), form).mean()
+            aim = sign * value(critic, size * state, actor(size * state), form).mean()
             steps_actor.zero_grad()
             aim.backward()
             steps_actor.step()
@@ -94,3 +97,13 @@ def test_an_actor_beside_what_learns_rewards_alone(sign: float, told: list[str])
     assert [each.severity for each in found] == told
     for each in found:
         assert "critic is trained on numbers from -" in each.message
+
+
+@pytest.mark.parametrize(("size", "told"), [(1_000.0, True), (1.0, False)])
+def test_an_actor_whose_answers_are_saturated_by_its_inputs(size: float, told: bool) -> None:
+    report = trained(-1.0, "below 0", "apart", size=size)
+    found = [each for each in report.findings if each.id == "input-scale" and each.severity == "warning"]
+    assert bool(found) is told
+    for each in found:
+        assert each.where == ("actor",)
+        assert "outputs of actor.3 are saturated from the start" in each.message

@@ -161,6 +161,104 @@ def test_a_clip_that_holds_back(form: str) -> None:
     assert "policy-loss" not in clipped(form)
 
 
+def rounds(form: str) -> dict[str, Finding]:
+    """Rounds of clipped steps over what was drawn before, with a bonus of entropy and a value beside them."""
+    policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS + 1))
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    with health.watch(policy, optimiser) as watch:
+        for _ in range(8):
+            state = torch.randn(32, 6)
+            with torch.no_grad():
+                kept = policy(state)[:, :ACTIONS].log_softmax(1)
+            action = torch.multinomial(kept.exp(), 1)
+            gain = (action[:, 0] == state[:, :ACTIONS].argmax(1)).float()
+            for _ in range(3):
+                answer = policy(state)
+                log = answer[:, :ACTIONS].log_softmax(1)
+                new, old = (each.gather(1, action)[:, 0] for each in (log, log if form == "old with a graph" else kept))
+                ratio = {"inverse": old - new, "inverse of costs": old - new}.get(form, new - old)
+                ratio = ratio if form == "no exponential" else ratio.exp()
+                better = gain - 0.25
+                chosen = torch.min(ratio * better, ratio.clamp(0.8, 1.2) * better).mean()
+                value, entropy = functional.mse_loss(answer[:, -1], gain), -(log.exp() * log).sum(1).mean()
+                if form == "value by hand":
+                    value = (gain - answer[:, -1]).pow(2).mean()
+                loss = chosen if form == "inverse of costs" else -chosen
+                loss = loss + (-0.5 if form in ("value subtracted", "value by hand") else 0.5) * value
+                loss = loss + (0.1 if form == "entropy added" else -0.01) * entropy
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                watch.loss(loss)
+    return named(checked(watch.report()))
+
+
+@pytest.mark.parametrize(
+    ("form", "check", "told"),
+    [
+        ("inverse", "policy-loss", "exp(old - new)"),
+        ("no exponential", "policy-loss", "difference of log-probabilities"),
+        ("old with a graph", "policy-loss", "same weights with their graph"),
+        ("entropy added", "wrong-direction", "entropy of the policy smaller"),
+        ("value subtracted", "wrong-direction", "error of the values"),
+        ("value by hand", "wrong-direction", "error of the values"),
+    ],
+)
+def test_rounds_over_what_was_drawn_before(form: str, check: str, told: str) -> None:
+    found = rounds(form)[check]
+    assert found.severity == "warning"
+    assert told in found.message
+
+
+@pytest.mark.parametrize("form", ["as it should be", "inverse of costs"])
+def test_rounds_that_need_no_remark(form: str) -> None:
+    assert not {"policy-loss", "wrong-direction"} & rounds(form).keys()
+
+
+def test_a_sum_of_what_was_drawn_times_a_sum_of_rewards() -> None:
+    """Both may be next to 0 at first: that is no trained network whose loss rises."""
+    policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS))
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    with health.watch(policy, optimiser) as watch:
+        for step in range(140):
+            chances = torch.distributions.Categorical(logits=policy(torch.randn(16, 6)))
+            total = torch.tensor(1e-6 if step < 3 else 1e-4)
+            loss = -(chances.log_prob(chances.sample()).sum() * total)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    report = checked(watch.report())
+    assert [each.words["nature"] for each in report.trace.seen("loss")] == ["policy"]
+    assert not [each for each in report.findings if each.severity != "info"]
+
+
+@pytest.mark.parametrize("rows", [(), (16,)])
+@pytest.mark.parametrize("form", ["shares as logits", "shares", "logits", "logarithms"])
+def test_a_distribution_of_shares(form: str, rows: tuple[int, ...]) -> None:
+    policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS))
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    with health.watch(policy, optimiser) as watch:
+        for _ in range(8):
+            state = torch.randn(*rows, 6)
+            z = policy(state)
+            given = {"shares as logits": z.softmax(-1), "logarithms": z.log_softmax(-1)}.get(form, z)
+            chances = torch.distributions.Categorical(**({"probs": z.softmax(-1)} if form == "shares" else {"logits": given}))
+            action = chances.sample()
+            gain = (action == state[..., :ACTIONS].argmax(-1)).float() - 0.25
+            loss = -(chances.log_prob(action) * gain).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    found = named(checked(watch.report()))
+    assert ("probabilities-as-logits" in found) is (form == "shares as logits")
+    if form == "shares as logits":
+        assert found["probabilities-as-logits"].severity == "warning"
+        assert "Categorical(probs=shares)" in found["probabilities-as-logits"].remedy
+        assert "largest share that comes out is 48 %" in found["probabilities-as-logits"].why  # e / (e + 3)
+
+
 def advantage(form: str) -> dict[str, Finding]:
     """Returns minus values, by which log-probabilities are weighted."""
     net = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS + 1))

@@ -233,10 +233,18 @@ def test_a_mask_of_true_and_false() -> None:
     assert said(masked) == []
 
 
-def test_the_best_action_instead_of_the_one_taken() -> None:
+@pytest.mark.parametrize("form", ["max", "argmax", "index of the max"])
+def test_the_best_action_instead_of_the_one_taken(form: str) -> None:
     def best(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
         target = target_of(other, batch)
-        return functional.mse_loss(model(batch[0]).max(1)[0], target)
+        value = model(batch[0])
+        if form == "max":
+            chosen = value.max(1)[0]
+        elif form == "argmax":
+            chosen = value.gather(1, value.argmax(1, keepdim=True))[:, 0]
+        else:
+            chosen = value.gather(1, value.detach().max(1)[1].unsqueeze(1)).squeeze(1)
+        return functional.mse_loss(chosen, target)
 
     (found,) = said(best)
     assert found.severity == "warning"

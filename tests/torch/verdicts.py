@@ -56,7 +56,7 @@ def watched(
                 optimiser.step()
                 watch.loss(value)
     report = watch.report()
-    assert report.trace.facts.errors == ()
+    assert report.trace.facts.errors == (), report.trace.facts.errors
     return report
 
 

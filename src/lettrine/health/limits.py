@@ -55,6 +55,7 @@ MOVED_ALIKE: Final = (
 )
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_RATIO_START: Final = 500.0  # in the first steps; published 20 to 200 there, in a net that trains well
+SIZES_ALIKE: Final = 4.0  # times, between the std of one matrix and of the others; clinic: sick from 15
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
 MARKS: Final = 1e3  # std of a matrix with entries such as -10,000 for what must never be chosen; drawn weights stay below 100
 
@@ -65,7 +66,7 @@ THROWN: Final = 3.0  # times its start and guessing: a loss that rises so far wi
 THROWN_STEPS: Final = 20  # steps shows that the first steps destroyed the network
 UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
-CLIPPED_SMALL: Final = 0.01  # norm that gradients are clipped to; 0.1 to 10 is usual
+CLIPPED_SMALL: Final = 0.05  # norm that gradients are clipped to; 0.1 to 10 is usual
 CLIPPED_LOOKS: Final = 5  # sampled steps with that norm
 CLIPPED_EVEN: Final = 0.05  # relative difference of that norm from step to step; it is estimated from a part of each gradient
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
@@ -97,6 +98,7 @@ LEAK_DEV: Final = 0.5  # of the loss of guessing, on held-out data: above it the
 DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again; and of the first loss, if nothing had been
 LEARNED_SHARE: Final = 0.05  # of the first loss, or of guessing, by which the loss must have fallen to speak of learning
 NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
+OUTLIER: Final = 5.0  # robust standard deviations of the losses around: one above it is not typical of them
 SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before, and
 SPIKE_LOSS: Final = 0.2  # of what had been learned is lost and not regained; a converged loss jumps near 0 without harm
 SPIKE_CLIMB: Final = 1.5  # times the jump; a loss that rises further is a divergence, not a spike

@@ -29,6 +29,10 @@ FULL_PRECISION: Final = 0.1  # of all weights, or more: a small part, such as a 
 
 MASK_LOOKS: Final = 2  # looks with an inverted mask
 
+STRAIGHT: Final = 0.8  # cosine between the ways of a run's halves; wild: rates that learn reach 0.66 until the loss is near 0
+STRAIGHT_SIZE: Final = 2e-3  # update:data at its largest, twice what is usual: longer steps are no small ones
+STRAIGHT_STEPS: Final = 300  # steps, the least of such a run
+
 SCHEDULE_LOW: Final = 0.01  # of the peak: a cosine is below in the last 7 % of its run, a line to zero in the last 1 %
 SCHEDULE_TENTH: Final = 0.1  # of the peak: a cosine is below in the last 20 % of its run
 SCHEDULE_SHARE: Final = 0.5  # of the run
@@ -179,3 +183,4 @@ NAMES_NEARER: Final = 0.1  # share of random numberings: grades, counts and sums
 NAMES_KEPT: Final = 0.3  # neighbours of the same number beyond chance: with fewer, inputs do not tell the numbers
 TINY_WEIGHTS: Final = 0.1  # of 1/sqrt(fan_in), all matrices: torch draws 0.58, GPT-2's 0.02 is 0.55 at a width of 768
 TINY_MATRICES: Final = 2
+MIXTURE_GROWN: Final = 3.0  # times 1, and times the sum at first: raw outputs as log-weights raise all of them

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.reading import finite_curve, number, standard_error
+from lettrine.health.checks.reading import finite_curve, number, standard_error, tamed
 from lettrine.health.checks.reference import UNKNOWN, Reference, classes_of, even_of, guess_of, ordinary, reference_of
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -84,6 +84,9 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
         return Consequence("unknown", words=_NEED_NOT_FALL)
     course = _course(trace, steps, losses)
     kind = _kind(trace, course, losses)
+    without = tamed(losses)  # one loss far above all others hides the rise of these in the noise that it makes
+    if kind in ("falls", "guessing") and _kind(trace, risen := _course(trace, steps, without), without) == "rises":
+        course, kind = risen, "rises"
     course = Consequence(kind, course.steps, course.start, course.best, course.end, course.reference, _words(kind, trace, course))
     return course if taken >= least or course.well else Consequence("unknown")
 

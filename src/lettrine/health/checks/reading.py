@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import floor, isfinite, log10, nan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.checks.registry import Skip
-from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, NOISE, REMEDY_FACTOR, SLOW_EVEN, UPDATE_RECORDS
+from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, NOISE, OUTLIER, REMEDY_FACTOR, SLOW_EVEN, UPDATE_RECORDS
 from lettrine.health.trace import Curve, Floats, ModuleInfo, ParameterInfo, Trace
 
 Mask = NDArray[np.bool_]
@@ -124,6 +124,20 @@ def layers_of_a_kind(trace: Trace, least: int) -> list[str]:
     raise Skip("not applicable", f"fewer than {least} layers of a kind to compare")
 
 
+def in_a_row(trace: Trace, names: Collection[str]) -> list[str]:
+    """The longest row of these modules in which each is fed by the one before, directly or through others. A sum, a product or
+    attention ends a row: what it makes is fed by several modules, or by none that is known.
+    """
+    feeds = {info.name: info.fed_by for info in trace.modules}
+    rows: dict[str, list[str]] = {}
+    for name in names:
+        row, place = [name], name
+        while (place := feeds.get(place, "")) and place not in row:
+            row.append(place)
+        rows[name] = [each for each in reversed(row) if each in names]
+    return max(rows.values(), key=len, default=[])
+
+
 def learning_rate(trace: Trace, mask: Mask | None = None) -> float:
     """The highest learning rate of a window's sampled steps, NaN if unknown. This is the rate one sets: schedules begin and
     end near 0.
@@ -187,6 +201,15 @@ def standard_error(values: Floats) -> float:
     if len(values) < 3:
         return nan
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
+
+
+def tamed(losses: Floats, stretches: int = 20) -> Floats:
+    """Losses in which none lies far above those around it: their means tell of most batches, not of a single one."""
+    parts = np.array_split(losses, max(1, min(stretches, len(losses) // 5)))
+    middles = [np.median(part) for part in parts]
+    spreads = [1.4826 * np.median(np.abs(part - level)) for part, level in zip(parts, middles, strict=True)]
+    capped = [np.minimum(part, level + OUTLIER * spread) for part, level, spread in zip(parts, middles, spreads, strict=True)]
+    return np.concatenate(capped)
 
 
 def even_fall(losses: Floats) -> tuple[Floats, bool]:

@@ -70,6 +70,7 @@ from lettrine.torch.graph.losses import (
     log_scales,
     loss,
     lost_classes,
+    mixtures,
     one_answer,
     only_last,
     operations,
@@ -107,6 +108,7 @@ from lettrine.torch.graph.steps import (
     plateaus,
     replaced,
     stepping,
+    travel,
 )
 
 __all__ = [
@@ -160,6 +162,7 @@ __all__ = [
     "loss",
     "lost_classes",
     "mixing",
+    "mixtures",
     "modes",
     "moved",
     "neighbour_sums",
@@ -198,6 +201,7 @@ __all__ = [
     "targets",
     "thrown_away",
     "trained_on",
+    "travel",
     "triplets",
     "turned",
     "twice",

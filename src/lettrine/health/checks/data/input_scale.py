@@ -23,7 +23,11 @@ def unscaled(trace: Trace) -> Evidence | None:
 
     Of several parts that are called by themselves, such as an actor and a critic, those of the first one for which that is so.
     """
-    return next((seen for seen in trace.seen("inputs") if _unscaled(trace, seen)), None)
+    return next(iter(_all_unscaled(trace)), None)
+
+
+def _all_unscaled(trace: Trace) -> list[Evidence]:
+    return [seen for seen in trace.seen("inputs") if _unscaled(trace, seen)]
 
 
 def _unscaled(trace: Trace, seen: Evidence) -> bool:
@@ -61,7 +65,7 @@ def _blocked(trace: Trace, seen: Evidence) -> tuple[str, float]:
     """The activation of this part that is flat for most of its inputs from the start, and their share; "" if there is none."""
     for info in _inside(trace, seen):
         part = median(trace.output(info.name, "saturated"), start(trace)) if info.name in trace.outputs else nan
-        if info.bends and part >= limits.SATURATED_CRITICAL:
+        if (info.bends or info.role == "output") and part >= limits.SATURATED_CRITICAL:
             return info.name, part
     return "", nan
 
@@ -107,14 +111,17 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     if broke and any(each.words["broke"] for each in trace.seen("operation")):
         return  # a logarithm, a root or a division that broke is the more direct cause
-    low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
-    most, least = seen.figure("feature_most"), seen.figure("feature_least")
-    uneven = f", and features of a size from {number(least)} to {number(most)}" if most > limits.SCALE_UNEVEN * least else ""
     told = (
         f"values stopped being finite at step {trace.first_nonfinite.step:,}" if broke and trace.first_nonfinite else harm.words
     )
     # Of rewards or of networks against each other no loss tells how it went, but what has no slope does not learn.
-    flat, part = _blocked(trace, seen) if harm.kind == "unknown" else ("", nan)
+    flat, part = "", nan
+    if harm.kind == "unknown":
+        blocked = [(each, *_blocked(trace, each)) for each in _all_unscaled(trace)]
+        seen, flat, part = next((each for each in blocked if each[1]), (seen, flat, part))
+    low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
+    most, least = seen.figure("feature_most"), seen.figure("feature_least")
+    uneven = f", and features of a size from {number(least)} to {number(most)}" if most > limits.SCALE_UNEVEN * least else ""
     if behind and not (bad or lost or broke):
         told = behind
     if flat:

@@ -11,6 +11,7 @@ from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.layers.restrained import hardly
 from lettrine.health.checks.reading import (
     feeding_weight,
+    in_a_row,
     late,
     layers_of_a_kind,
     matrices,
@@ -29,20 +30,24 @@ from lettrine.health.trace import Floats, Trace
 def gradient_scale(trace: Trace) -> Iterator[Finding]:
     """Gradients of the outputs that vanish or explode on their way back to the first layer.
 
-    Measured: The size of the gradients with respect to the outputs of layers of one kind.
+    Layers beside each other are not compared: while attention is flat, the gradients of its queries and keys are small by
+    nature, and so are those of a gate.
+
+    Measured: The size of the gradients with respect to the outputs of the longest row of layers of one kind, each fed by the one
+        before, directly or through modules that are fed by one alone.
     Formula: ratio = rms(output gradients of the first layer) / rms(those of the last layer), or its inverse, after the first
         {LATE_FROM:.0%} of the run. A remark if something is learned and the steps move the weights of all these layers alike,
         update:data within {MOVED_ALIKE:.0f} times of each other, as under Adam; but not where gradients vanish and the loss is
         still above {HARDLY_LEARNED:g} of guessing after {PLATEAU_STEPS} steps.
     """
-    names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
+    names = in_a_row(trace, [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients])
     mask = late(trace)
     steps = span(trace, mask)
     limit = limits.GRADIENT_RATIO if steps[1] >= limits.LEARNING_STEPS else limits.GRADIENT_RATIO_START
     scales = {name: median(trace.gradient(name, "rms"), mask) for name in names}
     scales = {name: scale for name, scale in scales.items() if scale > 0}
     if len(scales) < limits.SCALE_LAYERS:
-        raise Skip("not run", f"fewer than {limits.SCALE_LAYERS} layers of a kind got gradients")
+        raise Skip("not run", f"fewer than {limits.SCALE_LAYERS} layers of a kind, one fed by the other, got gradients")
     names, sizes = list(scales), np.array(list(scales.values()))
     ratio = float(sizes[0] / sizes[-1])
     total = max(ratio, 1 / ratio)
@@ -137,7 +142,9 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
     Measured: For each hidden weight matrix: the std of its gradient, relative to the std of its values.
     Formula: ratio = std(gradient) / std(weights), divided by the median ratio of the other matrices. Under Adam and similar
     optimisers update:data is used instead of gradient:data. A matrix whose values have a std of {MARKS:,.0f} or more is left
-    out: they mark what is forbidden, such as the transitions of a conditional random field, and are no weights to compare.
+    out: they mark what is forbidden, such as the transitions of a conditional random field, and are no weights to compare. Under
+    other optimisers one whose std is within {SIZES_ALIKE:.0f} times of the others' is not named: while attention is flat, or a
+    gate is closed, the gradients behind it are small by nature.
     """
     adaptive = any(word in trace.facts.optimiser.lower() for word in ("adam", "rmsprop", "adagrad", "lion", "adafactor"))
     stat, words = ("update_data", "update:data") if adaptive else ("gradient_data", "gradient:data")
@@ -145,8 +152,8 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
     # The output layer always stands out at first, and is not judged.
     judged = [info.name for info in matrices(trace) if last is None or info.module != last.name]
     mask = late(trace)
-    weights = [name for name in judged if median(trace.parameter(name, "std"), mask) < limits.MARKS]
-    ratios = {name: median(trace.parameter(name, stat), mask) for name in weights}
+    stds = {name: median(trace.parameter(name, "std"), mask) for name in judged}
+    ratios = {name: median(trace.parameter(name, stat), mask) for name in judged if stds[name] < limits.MARKS}
     ratios = {name: ratio for name, ratio in ratios.items() if ratio > 0}
     if len(ratios) < limits.GRADIENT_DATA_LAYERS:
         raise Skip("not applicable", f"fewer than {limits.GRADIENT_DATA_LAYERS} hidden weight matrices to compare")
@@ -155,15 +162,16 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
     limit = limits.GRADIENT_DATA_RATIO if steps[1] >= limits.LEARNING_STEPS else limits.GRADIENT_DATA_RATIO_START
     for name, ratio in ratios.items():
         others = float(np.median([each for other, each in ratios.items() if other != name]))
-        if max(ratio / others, others / ratio) > limit:
+        size = stds[name] / float(np.median([stds[other] for other in ratios if other != name]))
+        apart = adaptive or max(size, 1 / size) > limits.SIZES_ALIKE
+        if apart and max(ratio / others, others / ratio) > limit:
             far[name] = ratio / others
     if not far or len(far) > len(ratios) // 2:
         return
     name = max(far, key=lambda each: max(far[each], 1 / far[each]))
     above = far[name] > 1
     factor = far[name] if above else 1 / far[name]
-    spread = median(trace.parameter(name, "std"), mask)
-    usual = float(np.median([median(trace.parameter(other, "std"), mask) for other in ratios if other not in far]))
+    usual = float(np.median([stds[other] for other in ratios if other not in far]))
     yield Finding(
         id="gradient-data",
         severity="warning",
@@ -174,7 +182,7 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
         message=f"{words} of {name} is {number(factor)} times {'above' if above else 'below'} that of the other layers.",
         why="One learning rate cannot suit layers that learn at such different speeds.",
         remedy=(
-            f"Initialise {name} like the others: its weights have std {number(spread)}, theirs {number(usual)}; "
+            f"Initialise {name} like the others: its weights have std {number(stds[name])}, theirs {number(usual)}; "
             f"or give it a learning rate {number(factor, 1)} times {'lower' if above else 'higher'}."
         ),
         reference=f"{limits.STUDY}: gradient:data ratio",

@@ -25,6 +25,7 @@ _REMEDIES: Final = {
     "cosine": "Train on 1 - cosine, such as loss = 1 - F.cosine_similarity(output, target).mean().",
     "log-likelihood": "Put a minus before it: loss = -log_prob.mean().",
     "entropy": "Subtract it: loss = policy_loss - c * entropy.mean().",
+    "error": "Add it: loss = policy_loss + c * value_loss.",
 }
 _IN_ORDER: Final = {
     "cross_entropy": "cross_entropy(logits, targets)",
@@ -37,6 +38,11 @@ _WHY: Final = {
     "cosine": "The network learns to give vectors that point away from their targets.",
     "log-likelihood": "The network learns to find the data unlikely, which has no end: the loss falls until numbers overflow.",
     "entropy": "A bonus for entropy keeps a policy trying other actions; with this sign it settles on one the sooner.",
+    "error": "The values become wrong, as far as they can, and the actions are judged by them.",
+}
+_TOLD: Final = {
+    "entropy": "entropy of the policy smaller",
+    "error": "squared error of the values, a part of the policy's loss, larger",
 }
 
 
@@ -203,13 +209,13 @@ def _measures(trace: Trace) -> Iterator[Finding]:
         what = seen.words["what"]
         yield Finding(
             id="wrong-direction",
-            severity="warning" if beside or what == "entropy" else "critical",
+            severity="warning" if beside or what in _TOLD else "critical",
             where=(),
             steps=seen.steps,
             value=last,
             limit=first,
-            message=f"The steps make the {what} {'of the policy' if what == 'entropy' else 'with the targets'} smaller, although "
-            "more of it is better: it was "
+            message=f"The steps make the {_TOLD.get(what, f'{what} with the targets smaller')}, although "
+            f"{'less' if what == 'error' else 'more'} of it is better: it was "
             f"{number(first, 3)} at first, and has come to {number(last, 3)}."
             + (f" {beside}, which is added to it, pulls towards the same targets." if beside else ""),
             why=_WHY[what],
@@ -219,6 +225,8 @@ def _measures(trace: Trace) -> Iterator[Finding]:
 
 
 def _worse(seen: Evidence) -> bool:
-    """Whether it fell, a cosine below 0."""
+    """Whether it fell, a cosine below 0; whether an error rose."""
     first, last = seen.figure("first"), seen.figure("last")
+    if seen.words["what"] == "error":
+        return last > first
     return last < (min(first, 0.0) if seen.words["what"] == "cosine" else first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
@@ -20,12 +21,41 @@ from lettrine.health.checks.reading import (
     number,
     rounded,
     standard_error,
+    tamed,
     usable,
 )
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
+
+
+@dataclass(frozen=True)
+class _Rise:
+    """Levels of a loss that rose: at first, at its lowest, at the end, and what the end must exceed. place: the end of the lowest
+    stretch, as a share of the run.
+    """
+
+    beginning: float
+    lowest: float
+    end: float
+    limit: float
+    place: float
+
+
+def _risen(losses: Floats, guess: float) -> _Rise | None:
+    """How far losses end above their lowest level; None if not beyond their noise."""
+    parts = np.array_split(losses, min(20, len(losses) // 5))
+    blocks = [float(np.mean(part)) for part in parts]
+    beginning, end, noise = ends(losses)
+    place = int(np.argmin(blocks))
+    lowest = blocks[place]
+    noise = max(noise, standard_error(parts[place]))  # one loss alone can make a short stretch low
+    reference = min(beginning, guess) if isfinite(guess) else beginning
+    limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
+    if reference - lowest <= limits.LEARNED_SHARE * abs(reference):  # nothing was learned: only a rise above the start counts
+        limit = max(beginning, beginning + limits.DIVERGED_SHARE * abs(beginning), beginning + limits.NOISE * noise)
+    return _Rise(beginning, lowest, end, limit, (place + 1) / len(blocks)) if end > limit else None
 
 
 @check("divergence", needs=("loss",))
@@ -39,7 +69,8 @@ def divergence(trace: Trace) -> Iterator[Finding]:
         back to {HARDER_END:g} times guessing at most, little by little ({HARDER_JUMP:.0%} of the rise at most in one stretch), in
         steps (update:data) that were never above the median of those by which it had fallen.
     Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
-        of up to 20 stretches of the run, and start is at most the loss of guessing.
+        of up to 20 stretches of the run, and start is at most the loss of guessing. Where single losses hide a rise, all
+        are cut at {OUTLIER:g} robust standard deviations above the median of their stretch.
     """
     if any(endless(trace)):
         return  # that has no lowest level, and another check reports it
@@ -49,21 +80,14 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     yield from (heavy := list(heavy_momentum(trace)))
     if heavy:
         return
-    parts = np.array_split(losses, min(20, len(losses) // 5))
-    blocks = [float(np.mean(part)) for part in parts]
-    beginning, end, noise = ends(losses)
-    place = int(np.argmin(blocks))
-    lowest = blocks[place]
-    noise = max(noise, standard_error(parts[place]))  # one loss alone can make a short stretch low
     guess = guess_of(trace)
-    reference = min(beginning, guess) if isfinite(guess) else beginning
-    limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
-    if reference - lowest <= limits.LEARNED_SHARE * abs(reference):  # nothing was learned: only a rise above the start counts
-        limit = max(beginning, beginning + limits.DIVERGED_SHARE * abs(beginning), beginning + limits.NOISE * noise)
-    if end <= limit:
+    # One loss far above all others hides the rise of these in the noise that it makes.
+    risen = _risen(losses, guess) or _risen(tamed(losses), guess)
+    if risen is None:
         return
-    since = float(steps[min(len(steps) - 1, (place + 1) * len(steps) // len(blocks))])
-    untrained = limits.CHANCE_SHARE * guess if isfinite(guess) else beginning
+    lowest, end, limit = risen.lowest, risen.end, risen.limit
+    since = float(steps[min(len(steps) - 1, int(risen.place * len(steps)))])
+    untrained = limits.CHANCE_SHARE * guess if isfinite(guess) else risen.beginning
     if not pushed(trace, since) and (end < untrained or little_by_little(trace)):
         yield harder(trace, since, (lowest, end, limit), "lower than" if end < untrained else "no higher than")
         return

@@ -11,6 +11,7 @@ from lettrine.health import limits
 from lettrine.health.checks.comparing import two_labels
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.losses.all_classes import all_classes
+from lettrine.health.checks.losses.mixtures import mixtures
 from lettrine.health.checks.losses.numbered import numbered_classes
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary, trained_values, units_of
@@ -26,17 +27,18 @@ _LEAST = 1e-12  # least ratio: a logarithm needs a positive number
 @check("other-loss", needs=("loss",))
 def other_loss(trace: Trace) -> Iterator[Finding]:
     """Another loss than the one trained on was handed to the watch, or a squared error where probabilities or classes are judged,
-    or a logarithm of a softmax of which no target picks a class.
+    or a logarithm of a softmax of which no target picks a class, or the likelihood of a mixture whose weights do not sum to 1.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called. Of whole numbers that one answer is
         to come near, whether their order says anything: the nearest neighbour with another number has a number that is near.
         And the errors that are computed in a step, beside those that the loss holds. Whether the loss is the mean of log-softmax
-        over all classes.
+        over all classes. What the weights of a mixture sum to.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them. Numbers
         name classes where {NAMES_NEARER:.0%} or more of the ways to number them at random bring neighbours nearer together, and
         {NAMES_KEPT:.0%} of the neighbours have the same number.
     """
     seen = looked_at(trace)
+    yield from mixtures(trace, axis=False)
     yield from (untold := [*all_classes(trace)])
     if untold or seen.figure("upwards") == 1:
         return

@@ -11,6 +11,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.comparing import NO_COMPARISON, operations_of
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.losses.mixtures import mixtures
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -128,13 +129,14 @@ def _batch_sizes(trace: Trace) -> Iterator[Finding]:
 
 @check("softmax-axis")
 def softmax_axis(trace: Trace) -> Iterator[Finding]:
-    """A softmax over a single unit, or not over the classes; attention whose softmax uses another axis than the sum.
+    """A softmax over a single unit, or not over the classes; attention or a mixture whose softmax uses another axis than the sum.
 
     Measured: The axis along which a softmax before the loss, or in an attention, sums to 1; and the number of units it is
         taken over.
     Formula: none: the sum over the classes is 1 for each example, or it is not.
     """
-    if not (trace.seen("comparison") or trace.seen("attention") or trace.seen("softmax")):
+    yield from mixtures(trace, axis=True)
+    if not any(trace.seen(each) for each in ("comparison", "attention", "softmax", "mixture")):
         raise Skip("not applicable", NO_COMPARISON)
     yield from _attention(trace)
     yield from _inside(trace)

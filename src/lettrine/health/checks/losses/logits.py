@@ -170,12 +170,13 @@ def _no_shares(each: Evidence) -> Finding:
 
 def _twice(trace: Trace, each: Evidence) -> Finding:
     """A softmax of shares, anywhere on the way to the loss."""
-    size, loss, harm = int(each.figure("size")), each.words["what"] == "loss", consequence(trace)
+    size, what, harm = int(each.figure("size")), each.words["what"], consequence(trace)
+    loss, logits = what == "loss", what == "logits"
     place = f" in {each.where[0]}" if each.where else ""
     most = e / (e + size - 1)
     return Finding(
         id="probabilities-as-logits",
-        severity="critical" if loss else "warning" if harm.bad else "info",
+        severity="critical" if loss else "warning" if logits or harm.bad else "info",
         where=each.where,
         steps=each.steps,
         value=most,
@@ -183,6 +184,8 @@ def _twice(trace: Trace, each: Evidence) -> Finding:
         message=(
             f"The loss expects logits and gets sums of the shares that a softmax{place} made: they sum to 1 over {size} classes."
             if loss
+            else f"A distribution is given the {size} shares that a softmax{place} made, as its logits."
+            if logits
             else f"A softmax is taken of the {size} shares that another softmax{place} made, and {harm.words}."
         ),
         why=f"Values between 0 and 1 that sum to 1 are taken for logits: the largest share that comes out is {share(most)}"
@@ -190,6 +193,8 @@ def _twice(trace: Trace, each: Evidence) -> Finding:
         remedy=(
             "Take the logarithm instead: nll_loss((shares + 1e-6).log(), target)."
             if loss
+            else f"Say what they are: Categorical(probs=shares); or leave out the softmax{place}."
+            if logits
             else "Leave one of the two out, or give the second one the logarithm of the shares."
         ),
         reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",

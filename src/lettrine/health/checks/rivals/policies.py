@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import listed, number
@@ -19,9 +20,9 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
     """The loss of a policy that trains a value too, whose clip holds no step back, or that lowers the value of its actions.
 
     Measured: Whether what weights the log-probabilities of drawn actions has a graph to parameters; which of the clipped and the
-        free ratio of probabilities the loss keeps; whether the ratio stays 1 while the probabilities change; whether the returns
-        of an episode are sums of the rewards before a step; which way the steps of an actor move the value that a critic gives
-        to its actions.
+        free ratio of probabilities the loss keeps; whether this is a ratio of new to old ones, and has a gradient; whether the
+        ratio stays 1 while the probabilities change; whether the returns of an episode are sums of the rewards before a step;
+        which way the steps of an actor move the value that a critic gives to its actions.
     Formula: loss = -mean(log_prob * advantage), with the advantage a constant. Clipped: -mean(min(ratio * advantage,
         clip(ratio) * advantage)). With a critic: -mean(critic(state, actor(state))).
     """
@@ -29,6 +30,7 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
         if seen.figure("looks") >= max(limits.WEIGHTS_LOOKS, seen.figure("drawn") / 2):
             yield _trained_weights(seen)
     yield from _unclipped(trace)
+    yield from _no_ratio(trace)
     yield from _never_old(trace)
     yield from _forwards(trace)
     yield from downhill(trace)
@@ -74,6 +76,45 @@ def _unclipped(trace: Trace) -> Iterator[Finding]:
             remedy="Take the minus outside of the minimum: loss = -torch.min(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * "
             "advantage).mean(); or, with the minus inside, take the maximum.",
             reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
+        )
+
+
+_NO_RATIO: Final = {
+    "inverse": (
+        "The clipped ratio is exp(old - new): old probabilities by new ones.",
+        "What makes the loss smaller then makes good actions less likely, and bad ones likelier.",
+        "Put the new ones first: ratio = (log_prob - old_log_prob).exp().",
+    ),
+    "logarithm": (
+        "What is clipped around 1 is a difference of log-probabilities, which is 0 where nothing has changed, and no ratio.",
+        "It lies outside of the clip nearly always, which then decides what is learned from which action, not its advantage.",
+        "Take the exponential: ratio = (log_prob - old_log_prob).exp().",
+    ),
+    "cancelled": (
+        "The ratio of new and old probabilities is 1 for all actions, and both are made of the same weights with their graph.",
+        "The gradient of one cancels that of the other: the policy learns nothing from its advantages.",
+        "Take the old ones without a graph, as they were when the actions were drawn: under torch.no_grad().",
+    ),
+}
+
+
+def _no_ratio(trace: Trace) -> Iterator[Finding]:
+    """What is clipped is no ratio of new probabilities to old ones."""
+    for seen in trace.seen("ratio"):
+        if seen.figure("looks") < max(limits.UNCLIPPED_LOOKS, seen.figure("all")):
+            continue
+        message, why, remedy = _NO_RATIO[seen.words["what"]]
+        yield Finding(
+            id="policy-loss",
+            severity="warning",
+            where=(),
+            steps=seen.steps,
+            value=seen.figure("looks"),
+            limit=0.0,
+            message=message,
+            why=why,
+            remedy=remedy,
+            reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 6",
         )
 
 

@@ -1,17 +1,20 @@
-"""A learning rate that the optimiser was made with and that its schedule never reaches: reported as "update-too-small"."""
+"""Learning rates that are not the ones that were meant: one that a schedule never reaches, and one of some weights alone.
+
+Reported as "update-too-small".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from lettrine.health import limits
 from lettrine.health import limits_wiring as wiring
 from lettrine.health.checks.consequence import consequence
-from lettrine.health.checks.reading import number, usable
+from lettrine.health.checks.reading import listed, number, usable
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 
 
 def never_reached(trace: Trace) -> Iterator[Finding]:
@@ -40,4 +43,18 @@ def never_reached(trace: Trace) -> Iterator[Finding]:
         remedy=f"Give the schedule the rate that is meant, OneCycleLR(max_lr={number(given)}) for example, and a warm-up in the "
         "unit in which scheduler.step() is called (steps or epochs), a small part of the run.",
         reference="torch.optim.lr_scheduler",
+    )
+
+
+def own_rate(trace: Trace, names: Sequence[str], table: Floats, limit: float) -> str:
+    """The advice where the weights that hardly move have a far lower rate than others; "" if all have one."""
+    sizes = {name: np.nanquantile(row, 0.9) for name, row in zip(names, table, strict=True)}
+    rates = {name: float(np.nanmax(trace.parameter(name, "learning_rate"), initial=0.0)) for name in names}
+    still, most = [name for name, size in sizes.items() if size < limit], max(rates.values())
+    own = max((rates[name] for name in still), default=most)
+    if not 0 < own <= most / wiring.GIVEN_FAR:
+        return ""
+    return (
+        f"Raise the learning rate of {listed(still)} alone, from {number(own)} towards the {number(most)} of the others: "
+        f"{'their' if len(still) > 1 else 'its'} parameter group has a rate of its own."
     )

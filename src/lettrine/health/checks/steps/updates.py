@@ -28,9 +28,10 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
-from lettrine.health.checks.steps.given_rates import never_reached
+from lettrine.health.checks.steps.given_rates import never_reached, own_rate
 from lettrine.health.checks.steps.held_back import held_back
 from lettrine.health.checks.steps.killed import Killed, killed
+from lettrine.health.checks.steps.straight import straight_on
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
@@ -166,7 +167,10 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Critical if
     nothing is learned and even the matrix that moves farthest stays below {UPDATE_TIMID:g}. Where no loss tells how it went: if
     all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random. Or: the highest rate of a schedule
-    is 1/{GIVEN_FAR:g} or less of the one that the optimiser was made with, and little is learned.
+    is 1/{GIVEN_FAR:g} or less of the one that the optimiser was made with, and little is learned. Or, for larger steps up to
+    {STRAIGHT_SIZE:g}: over {STRAIGHT_STEPS} steps or more the weights go straight on (the cosine between the ways of both halves
+    is {STRAIGHT} or more) and the loss falls like a line, with {HARDLY_LEARNED:.0%} of that of guessing left, or of its start
+    where guessing is unknown.
     """
     if certain := list(never_reached(trace)):
         yield from certain
@@ -176,8 +180,12 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     kept = np.isfinite(table).any(axis=0)
     value = pace(table[:, kept])
     limit = limits.UPDATE_TIMID if _nothing_learned(trace) else limits.UPDATE_SMALL
-    if value >= limit or value == 0 or _stopped(trace, names, table):
+    if value == 0 or _stopped(trace, names, table):
         return  # steps of exactly 0 belong to another check
+    straight = list(straight_on(trace, value))
+    if value >= limit:
+        yield from straight
+        return
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
     still = _untravelled(trace, value)
@@ -193,6 +201,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         + (f" {still}" if still else ""),
         why="At this speed learning takes far more steps than needed.",
         remedy=held_back(trace)
+        or own_rate(trace, names, table, limit)
         or (
             f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
             "if the weights were initialised too large, shrink them instead."
@@ -200,7 +209,9 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
     weighed = finding if still else weigh(finding, trace, symptom="silent")
-    if weighed is not None:
+    if straight and (weighed is None or weighed.severity == "info"):
+        yield from straight  # the losses tell little, the way of the weights tells it nevertheless
+    elif weighed is not None:
         yield weighed
 
 

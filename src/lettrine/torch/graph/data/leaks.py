@@ -67,7 +67,7 @@ class LeakReader:
 def _one_row_each(given: Tensor, term: Term, look: Look) -> tuple[Tensor, Term]:
     """The input with one row for each target: a target for each node of many graphs, (B, N), or for some nodes of one graph."""
     target = term.target
-    if target is None or not given.is_floating_point() or given.shape[-1] < COLUMNS:
+    if target is None or target.ndim == 0 or not given.is_floating_point() or given.shape[-1] < COLUMNS:
         return given, term
     if given.ndim == 3 and target.numel() == given.shape[0] * given.shape[1] and not _narrower(look, target.numel()):
         return given.flatten(0, 1), replace(term, target=target.reshape(-1))

@@ -1,8 +1,9 @@
 """Evidence "wrong direction": a loss that the steps make smaller is a measure of how good the answers are.
 
-words: what ("overlap", "cosine", "log-likelihood", or "entropy" of a policy whose actions are drawn); with ("" where it is the
-whole loss, else the name of the loss beside it, which has the same targets and pulls the other way). figures: "looks" at which it
-was so, "all" of them; "first", "last": the measure at these looks.
+words: what ("overlap", "cosine", "log-likelihood", or, of a policy, "entropy"); with ("" where it is the
+whole loss, else the name of the loss beside it, which has the same targets and pulls the other way). what is "error" where a
+squared or absolute error beside a policy's loss is made larger. figures: "looks" at which it
+was so, "all" of them, of a policy those at its own losses; "first", "last": the measure at these looks.
 
 The graph is followed from the loss through operations that only rise or only fall with their input, with the sign that this
 gives. It ends at a quotient that is an overlap of answers with targets of 0 and 1 (dice, jaccard), at a cosine between answers
@@ -25,15 +26,17 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.overlaps import PRODUCTS, SUMS, answers_of, leads
+from lettrine.torch.graph.losses.squares import error_at, squared
 from lettrine.torch.graph.losses.written import inputs_of, other
 from lettrine.torch.graph.reading import VIEWS, Node, operation
-from lettrine.torch.graph.rivals.advantages import DRAW
+from lettrine.torch.graph.rivals.acting import acts
 from lettrine.torch.graph.rivals.opponents import bootstrapped, judges
 from lettrine.torch.graph.walks import leaves, walk
 from lettrine.torch.private import saved
 
 _KEEPING: Final = VIEWS | frozenset("Mean Sum Stack Cat Log Exp Sqrt Clamp ClampMin Relu".split())  # noqa: SIM905
 _MOST: Final = 200  # operations followed
+_OF_POLICIES: Final = ("entropy", "error")
 _BESIDE: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _TURNED: Final = ("neg", "__neg__", "mul", "__mul__", "__rmul__", "sub", "__rsub__", "rsub")
 _NEARLY: Final = 0.99
@@ -60,7 +63,7 @@ class Directions:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[tuple[int, float]]] = {}
-        self._all = 0
+        self._all = self._acting = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -74,13 +77,15 @@ class Directions:
         if not judges(look) and _trained(look):
             for measure, beside in _wrong(look, loss):
                 self._found.setdefault((measure.what, beside), []).append((look.step, measure.value))
+            self._acting += look.once(acts)
         return ()
 
     def finish(self) -> Iterator[Evidence]:
         """What was measured the wrong way round."""
         for (what, beside), values in self._found.items():
             (first, start), (last, end) = values[0], values[-1]
-            figures = {"looks": float(len(values)), "all": float(self._all), "first": start, "last": end}
+            every = self._acting if what in _OF_POLICIES else self._all
+            figures = {"looks": float(len(values)), "all": float(every), "first": start, "last": end}
             yield Evidence("wrong direction", (), (first, last), figures, {"what": what, "with": beside})
 
 
@@ -97,19 +102,19 @@ def _wrong(look: Look, loss: Tensor) -> list[tuple[_Measure, str]]:
     policy may be one part of many.
     """
     noted = {call.result.grad_fn: call for call in look.outside if isinstance(call.result, Tensor) and call.result.grad_fn}
-    drawn = any(call.name == DRAW for call in look.calls)
+    policy = look.once(acts)
     found: list[_Found] = []
     waiting, seen = [(loss.grad_fn, 1.0)], 0
     while waiting:
         node, sign = waiting.pop(0)
         seen += 1
-        measure = _overlap(node, noted) or _cosine(look, noted, node) or (_entropy(node) if drawn else None)
+        measure = _overlap(node, noted) or _cosine(look, noted, node) or (_entropy(node) if policy else None)
         if measure is None and seen < _MOST and (inner := rises_with(node, sign)) is not None:
             waiting += inner
         else:
             found.append((node, sign, measure))
     entropies = [(measure, "") for _, sign, measure in found if measure is not None and measure.what == "entropy" and sign < 0]
-    return entropies[:1] or _alone(found, noted) or _density(loss, found)
+    return [*entropies[:1], *_errors(look, noted, found)[:1]] or _alone(found, noted) or _density(loss, found)
 
 
 def _alone(found: list[_Found], noted: Mapping[Node, FunctionCall]) -> list[tuple[_Measure, str]]:
@@ -242,11 +247,22 @@ def _entropy(node: Node) -> _Measure | None:
     return None
 
 
+def _errors(look: Look, noted: Mapping[Node, FunctionCall], found: list[_Found]) -> list[tuple[_Measure, str]]:
+    """Errors of values that a policy's loss makes larger."""
+    if not look.once(acts):
+        return []
+    return [
+        (_Measure("error", apart), "")
+        for node, sign, _ in found
+        if sign == -1 and (apart := error_at(look, noted, node)) is not None
+    ]
+
+
 def _density(loss: Tensor, found: list[_Found]) -> list[tuple[_Measure, str]]:
     """A normal log-likelihood of data that the steps make smaller: its error and the logarithm of its spread both count
     against the loss.
     """
-    errors = [node for node, _, _ in found if _squared(node)]
+    errors = [node for node, _, _ in found if squared(node)]
     if not errors or any(sign != -1 for _, sign, _ in found):
         return []
     divisors = [
@@ -256,16 +272,6 @@ def _density(loss: Tensor, found: list[_Found]) -> list[tuple[_Measure, str]]:
     if any(node not in spreads for node, _, _ in found if node not in errors):
         return []
     return [(_Measure("log-likelihood", float(loss.detach())), "")]
-
-
-def _squared(node: Node) -> bool:
-    """A difference from data, squared."""
-    if operation(node) != "Pow" or saved(node, "exponent") != 2:
-        return False
-    inner = inputs_of(node)
-    while inner and operation(inner[0]) == "Div":
-        inner = inputs_of(inner[0])
-    return bool(inner) and operation(inner[0]) in ("Sub", "Rsub") and len(inputs_of(inner[0])) == 1
 
 
 def _same_targets(call: FunctionCall | None, sign: float, measure: _Measure) -> str:

@@ -33,6 +33,7 @@ from lettrine.torch.graph.losses.means import mean_of
 from lettrine.torch.graph.losses.references import TargetSums, error_of
 from lettrine.torch.graph.losses.scales import is_share
 from lettrine.torch.graph.losses.terms import Term
+from lettrine.torch.graph.rivals.acting import chosen_by_draw
 from lettrine.torch.graph.rivals.opponents import bootstrapped, contrastive, foreign, product_of, sides
 
 CLASSES: Final = ("cross-entropy", "binary cross-entropy")
@@ -198,7 +199,8 @@ class LossReader:
             found.append("contrastive")
         if any(margined(each.given, each.target, look.calls) for each in terms if each.kind == "cross-entropy"):
             found.append("margin")
-        if value < 0 and all(each.kind == "cross-entropy" and not isfinite(each.weight) for each in terms):
+        likelihoods = all(each.kind == "cross-entropy" for each in terms)
+        if likelihoods and ((value < 0 and not any(isfinite(each.weight) for each in terms)) or chosen_by_draw(look)):
             found.append("policy")  # weights of both signs, such as rewards: an error alone is never below 0
         self._natures += [each for each in found if each not in self._natures]
 

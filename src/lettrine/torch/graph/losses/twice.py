@@ -1,7 +1,8 @@
 """Evidence "softmax twice": a softmax is taken of the shares that another softmax made.
 
 where: the module that takes the first one. figures: "looks" that showed it, "all" looks with this second softmax, "size" along
-its axis. words: "what", "loss" if the second one is that of a cross-entropy or a log-softmax outside of the model, else "inside".
+its axis. words: "what", "loss" if the second one is that of a cross-entropy or a log-softmax outside of the model, "logits" if it
+is that of a distribution which was given them as logits (x - logsumexp(x)), else "inside".
 
 The values are read: along the axis they lie between 0 and 1 and sum to 1. The graph shows that they come from a softmax, by sums,
 views and products with constants only. Such sums add the shares of examples up to shares of classes, for instance.
@@ -23,7 +24,9 @@ from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.reading import Node, operation
 
 _LOSSES: Final = ("cross_entropy", "log_softmax")
-_NAMES: Final = (*_LOSSES, "softmax")
+_TOTAL: Final = "logsumexp"
+_NAMES: Final = (*_LOSSES, "softmax", _TOTAL)
+_LESS: Final = ("sub", "__sub__")
 _MOST: Final = 64  # calls examined in one look
 _REACH: Final = 12  # operations followed backwards
 _ROWS: Final = 256  # rows read
@@ -52,13 +55,15 @@ class Twice:
         makers.pop(None, None)
         for call in [each for each in look.calls if each.name in _NAMES][:_MOST] if makers else ():
             given: Any = call.given(0, "input")
-            if not isinstance(given, Tensor) or given.grad_fn is None or not readable(given) or given.ndim < 2:
+            if not isinstance(given, Tensor) or given.grad_fn is None or not readable(given):
+                continue
+            if given.ndim < 2 and call.name != _TOTAL:
                 continue
             before = _softmax_before(given.grad_fn)
-            if before not in makers:
+            if before not in makers or (call.name == _TOTAL and not _taken_off(call, look)):
                 continue
             axis = 1 if call.name == "cross_entropy" else _axis(call)
-            what = "loss" if call.name in _LOSSES and not call.where else "inside"
+            what = "loss" if call.name in _LOSSES and not call.where else "logits" if call.name == _TOTAL else "inside"
             met = self._met.setdefault((makers[before].where, what), _Met(look.step, look.step))
             met.last, met.all, met.size = look.step, met.all + 1, given.shape[axis]
             met.looks += _shares(given, axis)
@@ -70,6 +75,12 @@ class Twice:
             if met.looks == met.all:
                 figures = {"looks": float(met.looks), "all": float(met.all), "size": float(met.size)}
                 yield Evidence("softmax twice", (where,) if where else (), (met.first, met.last), figures, {"what": what})
+
+
+def _taken_off(total: FunctionCall, look: Look) -> bool:
+    """Whether the sum of exponentials is taken off what it is the sum of."""
+    given = total.given(0, "input")
+    return any(call.name in _LESS and call.args[0] is given and call.args[1] is total.result for call in look.calls)
 
 
 def _softmax_before(node: Node | None) -> Node | None:
@@ -88,7 +99,8 @@ def _axis(call: FunctionCall) -> int:
 
 
 def _shares(given: Tensor, axis: int) -> bool:
-    rows = double(given.detach().movedim(axis, -1).flatten(0, -2)[:_ROWS])
+    moved = given.detach().movedim(axis, -1)
+    rows = double(moved.reshape(-1, moved.shape[-1])[:_ROWS])
     if rows.shape[-1] < 2 or not bool((rows >= 0).all()):
         return False
     return bool(((rows.sum(-1) - 1).abs() <= _ONE).all())

@@ -2,12 +2,17 @@
 smaller loss of the two instead of the larger one. The clip then never holds a step back.
 
 where: (). words: "function", such as "min". figures: "looks" that showed it; "all" looks with such a choice.
+
+Evidence "ratio": a ratio that is none of the new probabilities to the old ones. words: "what", "inverse" where it is
+exp(old - new) and the loss falls with it, "logarithm" where new - old is clipped around 1 without the exponential, "cancelled"
+where both sides have a graph to the same weights and it is 1 throughout, so that their gradients cancel. figures: "looks", "all".
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -17,6 +22,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.makers import makers
+from lettrine.torch.graph.walks import leaves, walk
 
 _SMALLER: Final = frozenset(("min", "minimum"))
 _LARGER: Final = frozenset(("max", "maximum"))
@@ -27,7 +33,17 @@ _KEEPING: Final = frozenset("mean sum add __add__ __radd__ stack cat squeeze uns
 _LESS: Final = frozenset(("sub", "__sub__"))
 _FROM: Final = frozenset(("rsub", "__rsub__"))
 _SHAPING: Final = frozenset("__getitem__ squeeze unsqueeze view reshape flatten sum".split())  # noqa: SIM905
+_SAME: Final = 5e-7  # of a ratio from 1: rounding in single precision
 _BACK: Final = 10  # calls followed, backwards and forwards
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """A ratio in one of two candidates. root: the exponential, or the difference without one; clip: the call that clipped it."""
+
+    root: Tensor
+    clip: FunctionCall | None
+    turned: bool
 
 
 @reader
@@ -38,20 +54,23 @@ class Ratios:
         self._steps: list[int] = []
         self._all = 0
         self._function = ""
+        self._none: dict[str, list[int]] = {}  # by what the ratio is instead
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         made = look.once(makers)
         for call in look.outside:
-            turned = _turned(call, made)
-            sign = 0 if turned is None or look.loss is None else _sign(call.result, look)
-            if not sign:
+            chosen = _chosen(call, made)
+            sign = 0 if chosen is None or look.loss is None else _sign(call.result, look)
+            if not sign or chosen is None:
                 continue
             self._all += 1
-            smaller = call.name in _SMALLER
+            smaller, turned, falls = call.name in _SMALLER, chosen.turned, (sign < 0) is not chosen.turned
             if (smaller and turned and sign > 0) or (not smaller and not turned and sign < 0):
                 self._steps.append(look.step)
                 self._function = call.name
+            if what := _cancelled(chosen.root, made) or _otherwise(chosen, made, falls=falls):
+                self._none.setdefault(what, []).append(look.step)
             return ()
         return ()
 
@@ -60,34 +79,74 @@ class Ratios:
         if self._steps:
             figures = {"looks": float(len(self._steps)), "all": float(self._all)}
             yield Evidence("unclipped", (), (self._steps[0], self._steps[-1]), figures, {"function": self._function})
+        for what, steps in self._none.items():
+            figures = {"looks": float(len(steps)), "all": float(self._all)}
+            yield Evidence("ratio", (), (steps[0], steps[-1]), figures, {"what": what})
 
 
-def _turned(call: FunctionCall, made: Mapping[int, FunctionCall]) -> bool | None:
-    """Whether both candidates have a minus; None if they are not a ratio that is free in one of them and clipped in the other."""
+def _chosen(call: FunctionCall, made: Mapping[int, FunctionCall]) -> _Ratio | None:
+    """The clipped candidate; None if there are not two, of one ratio, of which the other is free."""
     if call.name not in _SMALLER | _LARGER or len(call.args) < 2:
         return None
-    first, second = (_ratio(each, made) if isinstance(each, Tensor) else None for each in call.args[:2])
-    if first is None or second is None or first[0] != second[0] or first[1] is second[1] or first[2] is not second[2]:
+    pair = [found for each in call.args[:2] if isinstance(each, Tensor) and (found := _ratio(each, made)) is not None]
+    if len(pair) < 2 or pair[0].root is not pair[1].root or pair[0].turned is not pair[1].turned:
         return None
-    return first[2]
+    free, clipped = sorted(pair, key=lambda each: each.clip is not None)
+    return clipped if free.clip is None and clipped.clip is not None else None
 
 
-def _ratio(tensor: Tensor, made: Mapping[int, FunctionCall]) -> tuple[int, bool, bool] | None:
-    """The exponential a candidate was made of, whether it was clipped, and whether it was turned round."""
-    clipped = turned = False
+def _otherwise(ratio: _Ratio, made: Mapping[int, FunctionCall], *, falls: bool) -> str:
+    """What a ratio is, if it is none of new to old. falls: whether the loss falls with it times an advantage."""
+    call = made.get(id(ratio.root))
+    if call is not None and call.name != "exp":
+        return "logarithm"
+    less = None if call is None else made.get(id(call.given(0, "input")))
+    if less is None or less.name not in _LESS or len(less.args) < 2:
+        return ""
+    old, new = less.args[:2]
+    inverse = isinstance(old, Tensor) and isinstance(new, Tensor) and new.requires_grad and not old.requires_grad
+    return "inverse" if inverse and falls else ""
+
+
+def _cancelled(ratio: Tensor, made: Mapping[int, FunctionCall]) -> str:
+    """Whether both sides of a ratio of 1 are made of the same weights, so that nothing is left of their gradients."""
+    call = made.get(id(ratio))
+    less = None if call is None or call.name != "exp" else made.get(id(call.given(0, "input")))
+    sides = [each for each in less.args[:2] if isinstance(each, Tensor)] if less is not None and less.name in _LESS else []
+    if len(sides) < 2 or not all(each.requires_grad for each in sides) or float((ratio - 1).abs().max()) > _SAME:
+        return ""
+    one, other = ({id(leaf) for leaf in leaves(walk([each.grad_fn]))} for each in sides)
+    return "cancelled" if one == other else ""
+
+
+def _ratio(tensor: Tensor, made: Mapping[int, FunctionCall]) -> _Ratio | None:
+    """The exponential a candidate was made of; or a difference from data that is clipped around 1."""
+    clip, turned = None, False
     for _ in range(_BACK):
         call = made.get(id(tensor))
         if call is None or not tensor.requires_grad:
             return None
-        if call.name == "exp":
-            return id(tensor), clipped, turned
+        if call.name == "exp" or (call.name in _LESS and _of_data(call)):
+            around = clip is None or call.name == "exp" or _around_one(clip)
+            return _Ratio(tensor, clip, turned) if around else None
         tensors = [each for each in call.args if isinstance(each, Tensor) and each.requires_grad]
         if len(tensors) != 1 or call.name not in _TURNING | _SCALING | _CLIPS | _SHAPING:
             return None
         turned ^= call.name in _TURNING or any(isinstance(each, int | float) and each < 0 for each in _factors(call))
-        clipped |= call.name in _CLIPS
+        clip = call if call.name in _CLIPS else clip
         tensor = tensors[0]
     return None
+
+
+def _of_data(call: FunctionCall) -> bool:
+    """Whether this is a difference of what the weights made and data."""
+    sides = [each for each in call.args[:2] if isinstance(each, Tensor)]
+    return len(sides) == 2 and sides[0].requires_grad and not sides[1].requires_grad
+
+
+def _around_one(clip: FunctionCall) -> bool:
+    low, high = clip.given(1, "min"), clip.given(2, "max")
+    return isinstance(low, int | float) and isinstance(high, int | float) and 0 < low < 1 < high
 
 
 def _sign(tensor: Tensor, look: Look) -> int:

@@ -37,6 +37,7 @@ from lettrine.torch.graph.rivals.told_by import ToldBy
 
 _NETWORK: Final = frozenset(("linear", "conv1d", "conv2d", "embedding", WATCHED))
 _BEST: Final = frozenset(("max", "amax"))
+_CHOOSING: Final = frozenset(("max", "argmax"))
 _PICKING: Final = frozenset(("gather", "take_along_dim"))
 _ADDING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__".split())  # noqa: SIM905
 _FACTORS: Final = frozenset("mul multiply __mul__ __rmul__ mul_ __imul__".split())  # noqa: SIM905
@@ -241,9 +242,23 @@ def _root(given: Tensor, look: Look, made: Mapping[int, FunctionCall]) -> tuple[
         source = None if call is None else call.given(0, "input")
         if call is None or not isinstance(source, Tensor) or call.name not in _SHAPING | _BEST | _PICKING:
             break
-        best = best or (call.name in _BEST and call.given(1, "dim") is not None)
+        best = best or (call.name in _BEST and call.given(1, "dim") is not None) or _own_best(call, source, made)
         given = source
     return None, False
+
+
+def _own_best(call: FunctionCall, source: Tensor, made: Mapping[int, FunctionCall]) -> bool:
+    """Whether a call picks, from the answers, the places of the largest of the very same answers."""
+    place = call.given(2, "index", call.given(2, "indices")) if call.name in _PICKING else None
+    for _ in range(_BACK):
+        chosen = made.get(id(place)) if isinstance(place, Tensor) else None
+        if chosen is None or chosen.name in _CHOOSING:
+            of = None if chosen is None else chosen.given(0, "input")
+            return isinstance(of, Tensor) and memory(of) == memory(source)
+        if chosen.name not in _SHAPING:
+            break
+        place = chosen.given(0, "input")
+    return False
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
