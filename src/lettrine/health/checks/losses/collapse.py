@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number, share
@@ -13,6 +14,10 @@ from lettrine.health.trace import Trace
 _APART_AGAIN = (
     "Lower the learning rate, by 10 at first; begin with all triplets or pairs, and take the hardest alone only later, or start "
     "from weights that were trained to classify. Without negatives keep the stopped gradient."
+)
+_PUSH: Final = (
+    "Give the loss something that keeps vectors apart: negatives (triplet_margin_loss, or a cross-entropy among the examples of "
+    "a batch), or a term for their variance; or stop the gradient of one side, .detach(), with a predictor behind the other."
 )
 _APART_FROM_THE_START = (
     "See that trained weights are loaded, if they should be, and strictly: load_state_dict(..., strict=True). Fresh layers lose "
@@ -25,6 +30,9 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
     """Embeddings without a distance, beside a loss that no longer changes; and triplets in another order."""
     yield from (swapped := list(_swapped(trace)))
     if swapped:
+        return
+    yield from (shrunk := [*_shrunk(trace), *_one_direction(trace)])
+    if shrunk:
         return
     for seen in trace.seen("collapsed"):
         apart, last, value, before = (seen.figure(name) for name in ("apart", "last", "value", "before"))
@@ -48,6 +56,53 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
             why="Where all distances are 0, a margin is the whole loss, and nothing pulls the vectors apart again.",
             remedy=_APART_FROM_THE_START if always else _APART_AGAIN,
             reference="Schroff et al. 2015, FaceNet, section 3.2; Hermans et al. 2017, In defense of the triplet loss, appendix",
+        )
+
+
+def _shrunk(trace: Trace) -> Iterator[Finding]:
+    """A loss of nothing but distances, that falls because all vectors move together."""
+    for seen in trace.seen("collapsed"):
+        first, value, before, apart, last = (seen.figure(name) for name in ("first", "value", "before", "apart", "last"))
+        fell = max(value, before) / first if first > 0 else 1.0
+        alone = seen.figure("pulls") == 1 and seen.figure("looks") >= limits.LATE_LOOKS
+        if not alone or not 0 <= fell <= limits.SHRUNK_LOSS or last > limits.SHRUNK_APART * apart:
+            continue
+        if fell < limits.SHRUNK_ALIKE * (last / apart) ** 2:
+            continue  # pairs came nearer than the others did
+        yield Finding(
+            id="no-learning",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=last / apart,
+            limit=limits.SHRUNK_APART,
+            message=f"All vectors that {seen.where[0]} gives come together: the loss holds nothing but their distances, and fell "
+            f"from {number(first, 3)} to {number(value, 3)} while any two of them came from {number(apart, 2)} to "
+            f"{number(last, 2)} apart.",
+            why="One vector for all examples has no distances at all. Nothing in the loss is against it, and it says nothing.",
+            remedy=_PUSH,
+            reference="Hadsell, Chopra & LeCun 2006, Dimensionality reduction by learning an invariant mapping, section 2.1",
+        )
+
+
+def _one_direction(trace: Trace) -> Iterator[Finding]:
+    """Two views of one example that are no more alike than those of any two."""
+    for seen in trace.seen("one direction"):
+        last, pairs = seen.figure("last"), seen.figure("pairs")
+        if seen.figure("looks") < limits.LATE_LOOKS or not min(last, pairs) >= limits.ONE_DIRECTION:
+            continue
+        yield Finding(
+            id="no-learning",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=last,
+            limit=limits.ONE_DIRECTION,
+            message=f"{seen.where[0]} gives all examples the same direction: the cosine of two views of one example is "
+            f"{number(pairs, 3)}, and that of any two examples {number(last, 3)} ({number(seen.figure('first'), 2)} at first).",
+            why="One direction for all examples makes every cosine 1. The loss is then at its best, and the vectors say nothing.",
+            remedy=_PUSH,
+            reference="Chen & He 2021, Exploring simple Siamese representation learning, section 4.1",
         )
 
 

@@ -135,9 +135,10 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at the loss of guessing.
 
     Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
-        And whether vectors that the loss compares with each other have become one, or different examples are the same inside
-        the network, at {BLANK_LOOKS} looks or more and all there were; or the answers at all places of a sequence are the same,
-        where its targets differ; or whether {ONE_TOKEN:.0%} of the tokens that are given are one.
+        And whether vectors that the loss compares with each other have become one, or come together under a loss of nothing but
+        their distances, or have one direction, a mean cosine of {ONE_DIRECTION}, under one of cosines; or different examples are
+        the same inside the network, at {BLANK_LOOKS} looks or more and all there were; or the answers at all places of a sequence
+        are the same, where its targets differ; or whether {ONE_TOKEN:.0%} of the tokens that are given are one.
     Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
     """
     yield from (same := [*collapsed(trace), *same_places(trace), *blank_rows(trace), *one_token(trace)])

@@ -8,12 +8,16 @@ from math import isfinite
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number
 from lettrine.health.checks.wiring.connections import seen_once
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
 def itself(trace: Trace) -> Iterator[Finding]:
-    """Each row of products holds that of a vector with itself, which nothing can exceed where all have one length."""
+    """Products of vectors with themselves, which nothing exceeds where all have one length; anchors that are their positives."""
+    for each in trace.seen("triplets"):
+        if each.figure("itself") >= max(limits.LATE_LOOKS, each.figure("looks")):
+            yield _own_positive(each)
     seen = seen_once(trace, "contrast")
     if seen is None or seen.figure("itself") < max(limits.LATE_LOOKS, seen.figure("looks")):
         return
@@ -48,4 +52,19 @@ def itself(trace: Trace) -> Iterator[Finding]:
             else "Mask the diagonal before the softmax: logits.fill_diagonal_(-inf), or masked_fill with torch.eye."
         ),
         reference="Chen et al. 2020, A simple framework for contrastive learning of visual representations, equation 1: k != i",
+    )
+
+
+def _own_positive(seen: Evidence) -> Finding:
+    return Finding(
+        id="other-loss",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=0.0,
+        limit=0.0,
+        message=f"The positive of each triplet is its anchor: they lay exactly 0 apart at all {int(seen.figure('looks'))} looks.",
+        why="Nothing is pulled together: the network only learns to push two examples apart, which it can do for any two.",
+        remedy="Give as the positive another example of the anchor's class, or another view of it: see how triplets are drawn.",
+        reference="Schroff et al. 2015, FaceNet, section 3.1",
     )
