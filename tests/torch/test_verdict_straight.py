@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,6 +13,8 @@ from verdicts import alarms, batches, classes, first, net
 from lettrine import health
 from lettrine.health.findings import Report
 from lettrine.health.trace import Trace
+from lettrine.torch.capture.looks import Stepping
+from lettrine.torch.graph.steps.travel import Travel
 
 
 def straight(trace: Trace) -> float:
@@ -76,3 +79,16 @@ def test_weights_with_a_lower_rate_of_their_own_are_told() -> None:
             assert first(report).remedy.startswith("Raise the learning rate of 2.weight alone, from 1.0e-06 towards the 0.1")
         else:
             assert not alarms(report)
+
+
+def test_the_way_of_a_table_that_grows_is_left_out() -> None:
+    table, fixed = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(2, 2))
+    optimiser, model, travel = torch.optim.SGD([table, fixed], lr=1.0), nn.Module(), Travel()
+    model.table, model.fixed = table, fixed
+    for step in (0, 10, 20):
+        travel.stepping(Stepping(step, model, [optimiser], optimiser, 1))
+        fixed.data += torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        table.data = torch.zeros(len(table) + 1, 3)
+    (seen,) = travel.finish()
+    assert seen.figure("straight") == pytest.approx(1.0)
+    assert seen.steps == (0, 20)

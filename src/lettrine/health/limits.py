@@ -251,6 +251,7 @@ SCALE_UNEVEN: Final = 100.0  # times one feature above another
 SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in batches; 1 for shuffled data
 SORTED_LOOKS: Final = 5  # batches
 ALIKE_PAIRS: Final = 2  # pairs of batches with the same random numbers in them, beside others without
+RESEEDED: Final = 4  # steps with one state of the random generator, and at most one with another: it never comes back by itself
 REPEATED: Final = 0.5  # of the batches that follow one another directly
 WRITTEN_OVER: Final = 0.02  # per step: weights loaded anew for each task; averages put in for evaluations are rarer
 STORE_GROWN: Final = 1.5  # times as many different rows in the last batches as in the first: a replay buffer that fills

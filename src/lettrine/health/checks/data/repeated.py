@@ -24,19 +24,22 @@ from lettrine.health.trace import Trace
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
     """The same batch several times in a row, a batch in which all rows are equal, or sometimes a batch of nothing but 0; or one
-    amount of noise that a network is told for all rows; or a condition that stays the same while all else changes.
+    amount of noise that a network is told for all rows; or a condition that stays the same while all else changes; or a seed
+    that is set in each step.
 
     Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0;
         as a remark, losses that jump for one step to what guessing gives.
         Whether each row of a batch resembles the row at the same place of the batch before, and no other row, although their
         labels differ. Whether the network is told one number while noise is mixed into the rows by many amounts. Whether one of
         several inputs is the same batch at all looks, its rows in no order, while the others and the targets are others each
-        time and are no more alike for the same row of it than by chance.
+        time and are no more alike for the same row of it than by chance. Whether torch's random generator is in one state at
+        {RESEEDED} steps or more, although numbers are drawn: more than a remark where noise is, outside of the model.
     Formula: share = (batches equal to the one before) / (pairs of batches that were compared); one batch of inputs with
         {SORTED_LOOKS} or more of targets; batches of 0:
         {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
     """
     yield from _blank(trace)
+    yield from _reseeded(trace)
     yield from strange_batches(trace)
     yield from untold(trace)
     yield from standing(trace)
@@ -103,6 +106,32 @@ def _blank(trace: Trace) -> Iterator[Finding]:
                 "reading failed. Assert x.any() before each step.",
                 reference="torch.Tensor.to: non_blocking",
             )
+
+
+def _reseeded(trace: Trace) -> Iterator[Finding]:
+    """A seed that is set in the loop."""
+    for each in trace.seen("reseeded"):
+        looks, same, course = int(each.figure("looks")), int(each.figure("same")), consequence(trace)
+        if same < max(limits.RESEEDED, looks - 1):
+            continue
+        apart = _by_heart(trace)
+        hurts = course.bad or bool(apart) or each.figure("noise") == 1
+        told = f"; {apart or course.words}" if hurts and (apart or course.kind != "unknown") else ""
+        yield Finding(
+            id="repeated-batch",
+            severity="warning" if hurts else "info",
+            where=(),
+            steps=each.steps,
+            value=float(same),
+            limit=float(limits.RESEEDED),
+            message=f"At {same} of {looks} steps looked at torch's random generator is in one and the same state, although "
+            f"numbers are drawn in each: every step draws the same ones{told}.",
+            why="What is drawn to make each step another one (dropout, noise, a choice of rows) is always the same, and learned "
+            "by heart.",
+            remedy="Call torch.manual_seed(...) once, before the loop, and not in it or in forward; numbers that have to stay "
+            "the same take a torch.Generator of their own.",
+            reference="torch.manual_seed",
+        )
 
 
 def _same_numbers(each: Evidence) -> Finding:

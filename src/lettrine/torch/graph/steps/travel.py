@@ -47,9 +47,12 @@ class Travel:
             return
         half = (steps[0] + steps[-1]) / 2
         middle = min(steps[1:-1], key=lambda step: abs(step - half))
-        ways = zip(self._kept[steps[0]], self._kept[middle], self._kept[steps[-1]], strict=True)
-        cosines = torch.stack([torch.cosine_similarity(b - a, c - b, dim=0, eps=_TINY) for a, b, c in ways])
-        yield Evidence("travel", (), (steps[0], steps[-1]), {"straight": float(cosines.median())})
+        looks = zip(self._kept[steps[0]], self._kept[middle], self._kept[steps[-1]], strict=True)
+        # A table may have grown meanwhile, and a sharded or offloaded matrix be elsewhere or gone.
+        same = [tuple(each.cpu() for each in look) for look in looks if len({len(each) for each in look}) == 1]
+        if same:
+            cosines = torch.stack([torch.cosine_similarity(b - a, c - b, dim=0, eps=_TINY) for a, b, c in same])
+            yield Evidence("travel", (), (steps[0], steps[-1]), {"straight": float(cosines.median())})
 
 
 def _able(parameter: nn.Parameter) -> bool:
