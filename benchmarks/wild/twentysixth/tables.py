@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from benchmarks.wild import data
-from benchmarks.wild.case import Score, above, fault
+from benchmarks.wild.case import Score, above, below, fault
 from benchmarks.wild.doctor import Doctor
 from benchmarks.wild.loop import fit
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class Learner:
     source="github.com/raharth/PyMatch/issues/17",
 )
 def a_learner_that_only_says_it_evaluates(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Two curved surfaces: what holds the net is told that it is looked at now, and keeps that to itself."""
+    """Two curved surfaces, asked for twice: what holds the net is told that it is looked at now, and keeps that to itself."""
     torch.manual_seed(seed)
     rows = data.split(*data.teacher(1600, 8, 2, seed), seed)
     model = nn.Sequential(nn.Linear(8, 96), nn.ReLU(), nn.Dropout(0.3), nn.Linear(96, 96), nn.ReLU(), nn.Dropout(0.3))
@@ -54,7 +54,7 @@ def a_learner_that_only_says_it_evaluates(doctor: Doctor, seed: int, cured: bool
                     watch.dev_loss(F.mse_loss(learner(rows.held_x), rows.held_y))
     learner.train(mode=False)
     with torch.no_grad():
-        return above(data.r2(learner(rows.held_x), rows.held_y), 0.8)
+        return below((learner(rows.held_x) - learner(rows.held_x)).abs().mean(), 0.05)
 
 
 class Rare(nn.Module):
