@@ -45,7 +45,7 @@ def a_judge_that_knows_the_kinds(doctor: Doctor, seed: int) -> Score:
     slow = copy.deepcopy(forger).requires_grad_(requires_grad=False)
     optimizers = [torch.optim.Adam(each.parameters(), lr=lr, betas=(0.0, 0.9)) for each, lr in ((forger, 1e-3), (judge, 3e-3))]
     with doctor.watch(nn.ModuleDict({"forger": forger, "judge": judge}), optimizers) as watch:
-        for step in range(1500):
+        for step in range(1100):
             kind = torch.randint(6, (64,))
             real = place[kind] + 0.05 * torch.randn(64, 2)
             with torch.no_grad():
@@ -87,13 +87,13 @@ def masks_at_two_sizes(doctor: Doctor, seed: int) -> Score:
             self.one, self.two, self.three = twice(1, 12), twice(12, 24), twice(24, 32)
             self.up2, self.up1 = nn.ConvTranspose2d(32, 24, 2, 2), nn.ConvTranspose2d(24, 12, 2, 2)
             self.back2, self.back1 = twice(48, 24), twice(24, 12)
-            self.half, self.full = nn.Conv2d(24, 5, 1, bias=False), nn.Conv2d(12, 5, 1, bias=False)
+            self.small, self.full = nn.Conv2d(24, 5, 1, bias=False), nn.Conv2d(12, 5, 1, bias=False)
 
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             one = self.one(x)
             two = self.two(F.max_pool2d(one, 2))
             h = self.back2(torch.cat([self.up2(self.three(F.max_pool2d(two, 2))), two], 1))
-            return self.full(self.back1(torch.cat([self.up1(h), one], 1))), self.half(h)
+            return self.full(self.back1(torch.cat([self.up1(h), one], 1))), self.small(h)
 
     def missed(said: Tensor, y: Tensor) -> Tensor:
         share, true = said.softmax(1), F.one_hot(y, 5).permute(0, 3, 1, 2).float()
@@ -145,7 +145,7 @@ def scores_that_are_an_energy(doctor: Doctor, seed: int) -> Score:
             optimizer.step()
             watch.loss(loss)
     with torch.no_grad():
-        return above(data.accuracy(model(rows.held_x.flatten(1)), rows.held_y), 0.9)
+        return above(data.accuracy(model(rows.held_x.flatten(1)), rows.held_y), 0.87)
 
 
 @healthy(project="megvii-research/mdistiller", source="github.com/megvii-research/mdistiller")
@@ -202,7 +202,7 @@ def the_hidden_part_as_a_thought(doctor: Doctor, seed: int) -> Score:
     late = copy.deepcopy(nn.ModuleList([enter, model["encoder"]])).requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW([*model.parameters(), wanted], lr=1e-3, weight_decay=0.04)
     with doctor.watch(model, optimizer) as watch:
-        for step, (x, _) in enumerate(data.batches(rows.x, rows.y, 64, 250, seed)):
+        for step, (x, _) in enumerate(data.batches(rows.x, rows.y, 64, 200, seed)):
             order = torch.randperm(16)
             shown, hidden = order[:9], order[9:]
             seen = pieces(x)
@@ -218,7 +218,7 @@ def the_hidden_part_as_a_thought(doctor: Doctor, seed: int) -> Score:
             watch.loss(loss)
             with torch.no_grad():
                 for old, new in zip(late.parameters(), [*enter.parameters(), *model["encoder"].parameters()], strict=True):
-                    old.lerp_(new, 0.04 * (1 - step / 250))
+                    old.lerp_(new, 0.04 * (1 - step / 200))
     with torch.no_grad():
         known, held = (late[1](late[0](pieces(x)) + place).flatten(1) for x in (rows.x, rows.held_x))
     plain = nn.Linear(known.shape[1], 10)
@@ -228,7 +228,7 @@ def the_hidden_part_as_a_thought(doctor: Doctor, seed: int) -> Score:
         F.cross_entropy(plain(known), rows.y).backward()
         second.step()
     with torch.no_grad():
-        return above(data.accuracy(plain(held), rows.held_y), 0.88)
+        return above(data.accuracy(plain(held), rows.held_y), 0.85)
 
 
 @healthy(project="ashawkey/torch-ngp", source="github.com/ashawkey/torch-ngp")
