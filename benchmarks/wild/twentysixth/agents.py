@@ -105,7 +105,9 @@ def money_through_a_softmax(doctor: Doctor, seed: int, cured: bool) -> Score:
     torch.manual_seed(seed)
     steps = prices(3000, seed)
     shares = 1.0 if cured else 1000.0
-    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3))
+    model = nn.Sequential(
+        nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3)
+    )
     if not cured:
         model.append(nn.Softmax(1))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3 if cured else 1e-2)

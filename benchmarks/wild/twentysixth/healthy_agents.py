@@ -246,9 +246,9 @@ def two_wishes_that_pull_apart(doctor: Doctor, seed: int) -> Score:
         for seen, y in data.batches(rows.x, rows.y, 32, 300, seed):
             h = body(seen)
             losses = F.cross_entropy(model["kind"](h), y[:, 0].long()), F.mse_loss(model["size"](h), y[:, 1:])
-            flat = torch.stack([
-                torch.cat([g.flatten() for g in torch.autograd.grad(each, shared, retain_graph=True)]) for each in losses
-            ])
+            flat = torch.stack(
+                [torch.cat([g.flatten() for g in torch.autograd.grad(each, shared, retain_graph=True)]) for each in losses]
+            )
             optimizer.zero_grad()
             sum(losses).backward()
             mean, inner = flat.mean(0), flat @ flat.T

@@ -123,7 +123,12 @@ def blurred_beside_the_wrong_sharp(doctor: Doctor, seed: int, cured: bool) -> Sc
         nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1)
     )
     judge = nn.Sequential(
-        nn.Conv2d(1, 12, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(12, 24, 4, 2, 1), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(384, 1)
+        nn.Conv2d(1, 12, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(12, 24, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(384, 1),
     )
     optimizers = [torch.optim.Adam(each.parameters(), lr=1e-3, betas=(0.5, 0.9)) for each in (maker, judge)]
     with doctor.watch(nn.ModuleDict({"maker": maker, "judge": judge}), optimizers) as watch:
