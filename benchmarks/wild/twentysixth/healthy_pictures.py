@@ -70,7 +70,7 @@ def a_judge_that_knows_the_kinds(doctor: Doctor, seed: int) -> Score:
 
 @healthy(project="MIC-DKFZ/nnUNet", source="github.com/MIC-DKFZ/nnUNet")
 def masks_at_two_sizes(doctor: Doctor, seed: int) -> Score:
-    """Ground, lines and rounds, pixel by pixel: two losses at full and at half size, a rate that falls like a power, steep momentum."""
+    """Ground, lines and rounds, pixel by pixel: losses at full and half size, a rate that falls, heavy momentum."""
     torch.manual_seed(seed)
     x, kind, mask = data.shapes(600, seed)
     rows = data.split(x, mask * (kind[:, None, None] // 2 + 1), seed)
@@ -136,8 +136,7 @@ def scores_that_are_an_energy(doctor: Doctor, seed: int) -> Score:
                 (slope,) = torch.autograd.grad(model(fake).logsumexp(1).sum(), fake)
                 fake = fake + 0.5 * slope + 0.01 * torch.randn_like(fake)
             store[at] = fake.detach().clamp(-0.5, 1.5)
-            x = x + 0.03 * torch.randn_like(x)
-            said, free = model(x), model(store[at])
+            said, free = model(x + 0.03 * torch.randn_like(x)), model(store[at])
             up, down = said.logsumexp(1), free.logsumexp(1)
             loss = F.cross_entropy(said, y) - 0.1 * (up.mean() - down.mean()) + 0.01 * (up.pow(2) + down.pow(2)).mean()
             optimizer.zero_grad()

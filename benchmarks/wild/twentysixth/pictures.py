@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 
 def covered(mask: Tensor, number: int) -> Tensor:
-    """On a grid of four by four, for what bears a number above 0: where its middle is, and its box seen from there (N, 5, 4, 4)."""
+    """For what bears a number above 0, on a grid: where its middle is, and its box seen from there (N, 5, 4, 4)."""
     line = torch.arange(16.0)
     goal = torch.zeros(len(mask), 5, 4, 4)
     for i, each in enumerate(mask if number else []):
