@@ -43,6 +43,7 @@ LOOKS: Final = (
     "twentythird",
     "twentyfourth",
     "twentyfifth",
+    "twentysixth",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast
