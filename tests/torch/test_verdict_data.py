@@ -200,6 +200,29 @@ def test_two_rows_of_which_neither_tells_whether_they_are_alike(second):
     assert ("shuffled-targets" in alarms(report)) is (second == "mask")
 
 
+class Task(nn.Module):
+    """Told the number of a task beside its table."""
+
+    def __init__(self):
+        super().__init__()
+        self.number, self.body = nn.Embedding(64, 6), net(out=2)
+
+    def forward(self, x, number):
+        return self.body(x + self.number(number))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_rows_that_tell_only_with_the_number_of_their_task(apart):
+    """Many tasks, of which each wants the opposite of the one before; or all of them called one."""
+    torch.manual_seed(0)
+    x, order = torch.randn(9_600, 6), torch.arange(9_600)
+    number = torch.zeros_like(order) if apart else order % 64
+    y = ((x[:, 0] > 0) ^ (order % 2 == 1)).long()
+    data = [(list(each), want) for *each, want in zip(x.split(32), number.split(32), y.split(32), strict=True)]
+    report = watched(Task(), data, lambda model, given, want: F.cross_entropy(model(*given), want), steps=300, rate=2e-3)
+    assert ("shuffled-targets" in alarms(report)) is apart
+
+
 def test_one_row_again_and_again():
     x, y = classes()
     finding = first(watched(net(), batches(x[:1].expand(512, -1), y), crossed, steps=60))

@@ -141,10 +141,11 @@ def _table_of(root: RootCall) -> Tensor | None:
 
 
 def _data_beside(other: Tensor, given: Tensor) -> bool:
-    """Whether another input is a table of data, too: the second of two pictures to be compared, or a question about one. A mask
-    has two values.
+    """Whether another input is data for each row, too: the second of two pictures to be compared, a question about one, or the
+    number of a task. A mask has two values.
     """
-    like = other is not given and other.ndim > 1 and len(other) == len(given) > 1 and not other.requires_grad
+    asked = other.ndim > 1 or (other.ndim == 1 and other.dtype in _WHOLE)
+    like = other is not given and asked and len(other) == len(given) > 1 and not other.requires_grad
     return like and readable(other) and len(torch.unique(other.detach().reshape(-1)[:_MOST])) > _MASK
 
 
