@@ -194,4 +194,3 @@ NAMES_NEARER: Final = 0.1  # share of random numberings: grades, counts and sums
 NAMES_KEPT: Final = 0.3  # neighbours of the same number beyond chance: with fewer, inputs do not tell the numbers
 TINY_WEIGHTS: Final = 0.1  # of 1/sqrt(fan_in), all matrices: torch draws 0.58, GPT-2's 0.02 is 0.55 at a width of 768
 TINY_MATRICES: Final = 2
-MIXTURE_GROWN: Final = 3.0  # times 1, and times the sum at first: raw outputs as log-weights raise all of them

@@ -21,15 +21,12 @@ def mixtures(trace: Trace, *, axis: bool) -> Iterator[Finding]:
     for seen in trace.seen("mixture"):
         if seen.figure("looks") < max(limits.LATE_LOOKS, seen.figure("all")) or (seen.words["made"] == "Softmax") is not axis:
             continue
-        last = seen.figure("last")
-        if not seen.words["made"] and not (isfinite(last) and last > limits.MIXTURE_GROWN * max(seen.figure("first"), 1.0)):
-            continue  # a term for each part that is no weight, such as a constant of the density
         yield _finding(seen, axis=axis)
 
 
 def _finding(seen: Evidence, *, axis: bool) -> Finding:
     made, place, first, last = seen.words["made"], int(seen.figure("axis")), seen.figure("first"), seen.figure("last")
-    by = "come from a softmax along another axis" if axis else f"come from a {made.lower()}" if made else "are raw outputs"
+    by = "come from a softmax along another axis" if axis else f"come from a {made.lower()}"
     sums = f", sum to {number(first)} at first and to {number(last)} at step {seen.steps[1]:,}" if isfinite(last) else ""
     return Finding(
         id="softmax-axis" if axis else "other-loss",

@@ -3,7 +3,7 @@
 It is the logarithm of a sum of weights times densities, or the logsumexp of log-weights plus log-densities.
 
 figures: "looks" at which they did not sum to 1, "all" of them, "axis" along which is summed, "first" and "last": mean sum of the
-weights, NaN if their values were not seen. words: "made": the operation that made the weights, "" for raw outputs.
+weights, NaN if their values were not seen. words: "made": the operation that made the weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from lettrine.torch.graph.losses.written import VIEWS, below_guards, below_views
 from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.private import saved, saves_elsewhere
 
-_RAW: Final = frozenset("Addmm Mm Bmm Split SplitWithSizes Slice Select Unbind Convolution".split())  # noqa: SIM905
 _EXPONENT: Final = frozenset((*VIEWS, "Mul", "Div", "Neg", "Sub", "Add", "Sum"))
 _MOST: Final = 16  # factors or addends, and operations between a density and its square
 _OFF: Final = 0.05  # of 1: rounding is far below
@@ -62,7 +61,7 @@ def _weights(node: Node, look: Look) -> tuple[str, int, float] | None:
         parts = _parts(inputs_of(total)[0], ("Mul",)) if total is not None and operation(total) == "Sum" else []
         logs = False
     elif name == "Logsumexp":
-        total, parts, logs = node, _parts(inputs_of(node)[0], ("Add", "Sub")), True
+        total, parts, logs = node, _parts(inputs_of(node)[0], ("Add",)), True
     else:
         return None
     axes = saved(total, "dim") if total is not None else None
@@ -71,23 +70,20 @@ def _weights(node: Node, look: Look) -> tuple[str, int, float] | None:
     dense = [each for each in parts if (_squared(each) if logs else operation(each) == "Exp" and _squared(each))]
     if not dense or not (logs or _scaled(inputs_of(total)[0], parts, dense[0])):
         return None
-    for part in parts:
-        told = None if part in dense else _made(part, look, logs=logs)
-        if told is not None:
-            made, values = told
-            axis = signed(axes[0])
-            return made, axis, nan if values is None else _sum(values, axis, logs=logs)
-    return None
+    axis = signed(axes[0])
+    found = [told for part in parts if part not in dense and (told := _made(part, look, logs=logs)) is not None]
+    sums = [(made, axis, nan if values is None else _sum(values, axis, logs=logs)) for made, values in found]
+    return None if any(abs(each[2] - 1) <= _OFF for each in sums) else next(iter(sums), None)
 
 
 def _parts(node: Node, through: tuple[str, ...]) -> list[Node]:
-    """The factors of a product, without what it is divided by; or the addends of a sum."""
+    """The factors of a product, without what it is divided by; or the addends of a sum, without what is subtracted."""
     found, waiting = list[Node](), [below_views(node)]
     while waiting and len(found) + len(waiting) < _MOST:
         place = waiting.pop()
         if operation(place) in through and not (operation(place) == "Mul" and twice(place)):
             waiting += [below_views(each) for each in inputs_of(place)]
-        elif operation(place) == "Div" and "Mul" in through:
+        elif (operation(place) == "Div" and "Mul" in through) or (operation(place) == "Sub" and "Add" in through):
             waiting += [below_views(each) for each, _ in place.next_functions[:1] if each is not None]
         elif operation(place) == "Sum" and "Add" in through:
             waiting += [below_views(each) for each in inputs_of(place)]  # over the numbers of one example
@@ -135,8 +131,8 @@ def _made(node: Node, look: Look, *, logs: bool) -> tuple[str, Tensor | None] | 
         return told and (told[0], told[1] if told[1] is None else told[1].log())
     if name == ("LogSoftmax" if logs else "Softmax") or (name == "Sigmoid" and not logs):
         return name.removeprefix("Log"), saved(node, "result")
-    if logs and name in ("LogSigmoid", *_RAW):
-        return ("Sigmoid" if name == "LogSigmoid" else ""), _result(node, look)
+    if logs and name == "LogSigmoid":
+        return "Sigmoid", _result(node, look)
     return (name, _result(node, look)) if name == "Softplus" and not logs else None
 
 
