@@ -66,8 +66,8 @@ def _nowhere(trace: Trace, seen: Sequence[Evidence]) -> Iterator[Finding]:
         value=0.0,
         limit=0.0,
         message=f"All targets of whether something is there were 0 in {int(empty.figure('looks'))} batches, up to step "
-        f"{empty.steps[1]:,}, and the mask of all other targets was 0 throughout. No later loss is above {number(most, 2)}, where "
-        f"a single 1 among the {int(places):,} targets of a batch would add about {number(one, 2)}.",
+        f"{empty.steps[1]:,}, and the mask of all other targets was 0 throughout. No later loss is above {number(most, 2)}, "
+        f"where a single 1 among the {int(places):,} targets of a batch would add about {number(one, 2)}.",
         why="No place counts as an object: the network learns to say no to everything, and the loss is near 0 all the same.",
         remedy="See how targets are given to places: names of classes that are not on the list, or a number that stands for "
         "what is to be ignored; anchors or thresholds of overlap that no box reaches; boxes in another unit.",

@@ -6,7 +6,8 @@ words: "expects": what the loss expects, as in `comparisons.LOSSES`; "function":
     weights and prediction, from the prediction backwards; "place": the weight; "shape" of the targets; "bent": the module whose
     only work is the last of those operations, if there is one.
 figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the loss is only this comparison at every look),
-    "left_out": share of looks in which a mask takes all differences away, and "mask_places": numbers in the last mask; "places": numbers in the last targets.
+    "left_out": share of looks in which a mask takes all differences away; "mask_places", "places": numbers in the last mask, and
+    in the last targets.
     Targets that are numbers: "low", "high", "mean", "std"; "reach_low", "reach_high": range of the prediction; "outside":
     share of targets outside that range; "lost": share of their variance that lies outside. Targets that are rows of
     probabilities: "rows_one": share of rows with sum 1; "rows_many": share of rows of only 0 and 1 with two or more 1;
