@@ -63,6 +63,46 @@ def test_few_places_are_objects(share: float, first: int) -> None:
     assert "target-constant" not in detected(share, first=first)
 
 
+def squared(share: float, *, steps: int = 160, every: int = 1, last: int = 0, masked: bool = True) -> dict[str, Finding]:
+    """One head that says whether something is there, and where, both in squares. share: of the places that are objects, in one
+    of `every` batches, and in the last batches. masked: whether places without an object need not say where.
+    """
+    model = nn.Sequential(nn.Linear(8, 24), nn.Tanh(), nn.Linear(24, 32))
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with health.watch(model, optimiser) as watch:
+        for step in range(steps):
+            here = share if step % every == every - 1 or step >= steps - last else 0
+            there = (torch.rand(16, 16) < here).float()
+            said, offset = model(torch.randn(16, 8)).chunk(2, 1)
+            missed = (offset - torch.randn(16, 16)).abs()
+            loss = 5 * functional.mse_loss(said, there) + (missed * there if masked else missed).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return {each.id: each for each in checked(watch.report()).findings}
+
+
+def test_no_place_is_an_object_for_a_head_that_says_both() -> None:
+    found = squared(0.0)["target-constant"]
+    assert (found.severity, found.where) == ("warning", ("2",))
+    assert "a single 1 among the 256 targets of a batch would add about 0.02" in found.message
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        {"share": 0.05},
+        {"share": 0.05, "every": 77},  # in batches that no look met
+        {"share": 0.05, "every": 1_000, "last": 1},  # the first objects have just come
+        {"share": 0.0, "steps": 60},  # they may be rare
+        {"share": 0.0, "masked": False},  # where is asked of all places
+    ],
+)
+def test_objects_that_are_rare_or_may_be(objects: dict[str, float]) -> None:
+    assert "target-constant" not in squared(**objects)  # type: ignore[arg-type]
+
+
 def copied(period: int, steps: int = 100) -> dict[str, Finding]:
     """Values learned from a copy that is filled every `period` steps."""
     net = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 4))

@@ -11,6 +11,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, weigh
 from lettrine.health.checks.data.displaced import displaced
+from lettrine.health.checks.data.exchanged_pictures import exchanged_pictures
 from lettrine.health.checks.data.input_scale import unscaled
 from lettrine.health.checks.data.turned import turned
 from lettrine.health.checks.held_out.answers import torn
@@ -108,14 +109,15 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         only if nothing was learned; or nothing that depends on the input: the answers fit their own targets no better than the
         mean of the answers does, within {GAIN_NOISE:g} standard errors, and gain less than {LEARNED_SHARE:.0%}; or little, and
         only once the same examples came again. And, of sequences, the places of the targets among the tokens given; of maps,
-        whether they lie mirrored or turned against their pictures.
+        whether they lie mirrored or turned against their pictures, or, where a judge is trained beside, are no more like their
+        own pictures than like those of others, within {EXCHANGED_OWN:g} standard errors, and answers neither.
         A remark where it is not certain: with {TOLD_UNSURE:g} or more, or where inputs are columns of few values that are not
         correlated, and no inputs are close enough to show that targets depend on all of them together.
     Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
         them), or the same of the squares of all covariances, whichever is larger; limit = {TOLD:g}, and {TOLD_ROWS:g} for rows,
         pictures and tokens.
     """
-    if certain := [*displaced(trace), *turned(trace)]:
+    if certain := [*displaced(trace), *turned(trace), *(() if ordinary(trace) else exchanged_pictures(trace))]:
         yield from certain
         return
     harm = consequence(trace)

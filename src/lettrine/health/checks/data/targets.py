@@ -186,8 +186,9 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
 
     Measured: The targets of all sampled batches, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
-        later. Of several losses: labels that are all 0, beside a part that gets no gradient; and numbers that are all the
-        same in {CONSTANT_ROWS} examples or more, beside targets that differ.
+        later. Of several losses: labels that are all 0, beside a part that gets no gradient, or beside a mask that takes all
+        else away in {POSITIVES_ROWS:,} examples or more; and numbers that are all the same in {CONSTANT_ROWS} examples or more,
+        beside targets that differ.
     """
     yield from same_words(trace)
     seen = compared(trace)

@@ -5,7 +5,9 @@ One for each last weight and kind of loss. where: the module that holds that wei
 words: "expects": what the loss expects, as in `comparisons.LOSSES`; "function": its name; "operations": the operations between
     weights and prediction, from the prediction backwards; "place": the weight; "shape" of the targets; "bent": the module whose
     only work is the last of those operations, if there is one.
-figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the loss is only this comparison at every look).
+figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the loss is only this comparison at every look),
+    "left_out": share of looks in which a mask takes all differences away; "mask_places", "places": numbers in the last mask, and
+    in the last targets.
     Targets that are numbers: "low", "high", "mean", "std"; "reach_low", "reach_high": range of the prediction; "outside":
     share of targets outside that range; "lost": share of their variance that lies outside. Targets that are rows of
     probabilities: "rows_one": share of rows with sum 1; "rows_many": share of rows of only 0 and 1 with two or more 1;
@@ -127,6 +129,7 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
     head = each.head
     sums.add("alone", each.alone)
     sums.add("given", each.given)
+    sums.add("left_out", each.mask is not None and not bool(each.mask.any()))
     table = _table(each.prediction, _class_axis(each))
     known = np.isfinite(table)
     finite = table if known.all() else table[known.all(axis=1)]
@@ -255,6 +258,8 @@ def _evidence(sums: _Sums) -> Evidence:
     head = each.head
     figures = {name: value if name == "rows" else value / looks for name, value in sums.counts.items()}
     figures["looks"] = looks
+    figures["mask_places"] = 0 if each.mask is None else each.mask.numel()
+    figures["places"] = each.target.numel()
     axis = _class_axis(each)
     figures["classes"] = each.prediction.shape[axis] if each.prediction.ndim else 1
     if (along := sums.axis if head.axis is None else head.axis) is not None:
