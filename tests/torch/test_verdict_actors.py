@@ -33,33 +33,38 @@ def value(critic: nn.Module, state: Tensor, action: Tensor, form: str) -> Tensor
     return critic(state, action) if form == "apart" else critic(torch.cat([state, action], 1))
 
 
-def trained(sign: float, reward: str, form: str, discount: float = 0.95, size: float = 1.0) -> Report:
+def trained(
+    sign: float, reward: str, form: str, discount: float = 0.95, size: float = 1.0, last: float = 0.0, shift: float = 0.0
+) -> Report:
     """A point (place, speed) is pushed by an action from -1 to 1. With a discount of 0 the reward alone is learned.
 
-    size: what both are told in, such as thousandths.
+    size: what both are told in, such as thousandths, after shift is added. last: size of the first weights of the actor's last
+    layer, in a longer training.
     """
     torch.manual_seed(0)
     model, target = (
         nn.ModuleDict({"actor": nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1), nn.Tanh()), "critic": Critic()})
         for _ in range(2)
     )
+    if last:
+        nn.init.uniform_(model["actor"][2].weight, -last, last)
     target.load_state_dict(model.state_dict())
     actor, critic = model["actor"], model["critic"]
     steps_actor, steps_critic = adam(actor, 1e-3), adam(critic, 2e-3)
     with health.watch(model, [steps_actor, steps_critic]) as watch:
-        for _ in range(60):
+        for _ in range(200 if last else 60):
             state, action = 2 * torch.rand(32, 2) - 1, 2 * torch.rand(32, 1) - 1
             speed = state[:, 1:] + 0.2 * action
             following, done = torch.cat([state[:, :1] + speed, speed], 1), (torch.rand(32) < 0.05).float()
             with torch.no_grad():
-                ahead = value(target["critic"], size * following, target["actor"](size * following), form)
+                ahead = value(target["critic"], size * (following + shift), target["actor"](size * (following + shift)), form)
                 wanted = REWARDS[reward](following[:, 0].abs())
                 wanted = wanted + discount * (1 - done) * ahead if discount else wanted
-            loss = functional.mse_loss(value(critic, size * state, action, form), wanted)
+            loss = functional.mse_loss(value(critic, size * (state + shift), action, form), wanted)
             steps_critic.zero_grad()
             loss.backward()
             steps_critic.step()
-            aim = sign * value(critic, size * state, actor(size * state), form).mean()
+            aim = sign * value(critic, size * (state + shift), actor(size * (state + shift)), form).mean()
             steps_actor.zero_grad()
             aim.backward()
             steps_actor.step()
@@ -107,3 +112,15 @@ def test_an_actor_whose_answers_are_saturated_by_its_inputs(size: float, told: b
     for each in found:
         assert each.where == ("actor",)
         assert "outputs of actor.3 are saturated from the start" in each.message
+
+
+@pytest.mark.parametrize(("size", "shift", "told"), [(1_000.0, 3.0, True), (1_000.0, 0.0, False), (1.0, 3.0, False)])
+def test_an_actor_that_comes_to_its_stops_in_the_first_steps(size: float, shift: float, told: bool) -> None:
+    """Small last weights, as usual in actors. Large readings of both signs carry it to both stops, where it may belong."""
+    report = trained(-1.0, "below 0", "apart", size=size, last=1e-3, shift=shift)
+    assert report.trace.output("actor.3", "saturated")[0] < 0.9
+    found = [each for each in report.findings if each.id == "input-scale" and each.severity == "warning"]
+    assert bool(found) is told
+    for each in found:
+        assert each.where == ("actor",)
+        assert "none of the weights before it has a gradient" in each.message

@@ -31,6 +31,8 @@ SATURATED_SHIFT: Final = (
     2.0  # standard deviations from 0: beyond it all inputs of an activation lie on one side, and their size is not the cause
 )
 SATURATED_CRITICAL: Final = 0.90  # hardly any gradient passes such a layer
+STUCK_LOOKS: Final = 4  # sampled steps in a row, up to the last one, at which a saturated part has no gradient at all,
+STUCK_SOON: Final = 0.1  # of the steps looked at, or sooner, since when: an answer that learned to be at an end takes longer
 HEALTHY_PREACTIVATION: Final = 1.0  # std a remedy aims at; tanh is saturated beyond 2.1
 
 DEAD_STEPS: Final = 5  # sampled steps without a break, and

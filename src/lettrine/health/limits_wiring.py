@@ -111,6 +111,12 @@ RESIZED: Final = 1.5  # times as large, or small: means of a few clients lose so
 UNCLIPPED_LOOKS: Final = 3  # at which the smaller loss of a clipped and a free ratio was kept
 REAL_LOOKS: Final = 2  # batches of data that a critic was shown
 REAL_OUTSIDE: Final = 0.1  # of their values, far outside of what the generator can give: the rest cannot make up for it
+PICKED_LOOKS: Final = 3  # at which picked answers were compared with targets
+PICKED_ERRORS: Final = 4.0  # standard errors between the mean of the targets and what can be reached
+PICKED_FAR: Final = (
+    5.0  # times the whole reach is the std of the targets: a hundredth of their variance, at most, can be learned,
+)
+PICKED_OUTSIDE: Final = 0.5  # and so many of them lie out of it: a rare reward may be large beside its mean
 HINGE_LOOKS: Final = 2  # at which a hinge could not be reached
 COLLAPSED: Final = 0.02  # of their distance at first: vectors that are told apart keep a distance
 COLLAPSED_NEARLY: Final = 0.1  # of it, where besides

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import nan
 
+import numpy as np
+
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, wasted
 from lettrine.health.checks.reading import matrices, median, number, share, start
@@ -61,13 +63,37 @@ def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
     return part if held else ordered
 
 
-def _blocked(trace: Trace, seen: Evidence) -> tuple[str, float]:
-    """The activation of this part that is flat for most of its inputs from the start, and their share; "" if there is none."""
+def _blocked(trace: Trace, seen: Evidence) -> str:
+    """What is known, in words, of an activation of this part that is flat for most of its inputs from the start, or of a last one
+    that soon lets nothing through at all; "" if there is none.
+    """
     for info in _inside(trace, seen):
         part = median(trace.output(info.name, "saturated"), start(trace)) if info.name in trace.outputs else nan
         if (info.bends or info.role == "output") and part >= limits.SATURATED_CRITICAL:
-            return info.name, part
-    return "", nan
+            return f"{share(part)} of the outputs of {info.name} are saturated from the start, and let almost no gradient through"
+    return _stuck(trace, seen)
+
+
+def _stuck(trace: Trace, seen: Evidence) -> str:
+    """What is known if the last activation of this part became flat within the first steps, and not one of its weights had a
+    gradient from then on; "" otherwise. Answers that belong at their ends get there later, and not for every input.
+    """
+    part = _inside(trace, seen)
+    last = next((info.name for info in part if info.role == "output" and info.name in trace.outputs), "")
+    names = {info.name for info in part}
+    weights = [each.name for each in trace.parameters if each.module in names and each.name in trace.parameter_stats]
+    if not last or not weights:
+        return ""
+    still = trace.output(last, "saturated") >= limits.SATURATED_CRITICAL
+    still &= np.all([trace.parameter(each, "gradient_norm") == 0 for each in weights], axis=0)
+    first = int(np.flatnonzero(~still).max(initial=-1)) + 1
+    few = len(still) - first < limits.STUCK_LOOKS or trace.steps[-1] < limits.LEARNING_STEPS
+    if few or trace.steps[first] > limits.STUCK_SOON * trace.steps[-1]:
+        return ""
+    return (
+        f"from step {trace.steps[first]:,} to {trace.steps[-1]:,} the outputs of {last} are saturated, and none of the weights "
+        "before it has a gradient"
+    )
 
 
 def _tiny(seen: Evidence) -> bool:
@@ -88,6 +114,8 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         norm or an embedding are not judged.
     Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
         that are all below {SCALE_TINY:g}, or whose mean is {SCALE_FAINT:g} times their std, are named if nothing was learned.
+        Where the loss does not tell how it went, as that of an actor: whether the activations are saturated from the start, or
+        the last one within {STUCK_SOON:.0%} of the run and no weight before it has a gradient from then on.
         A consequence too: late in the run {OFFSET_NEARLY_ALL:.0%} of the squared error, and {OFFSET_MATTERS:g} of the variance,
         is one number.
     """
@@ -115,17 +143,17 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         f"values stopped being finite at step {trace.first_nonfinite.step:,}" if broke and trace.first_nonfinite else harm.words
     )
     # Of rewards or of networks against each other no loss tells how it went, but what has no slope does not learn.
-    flat, part = "", nan
+    flat = ""
     if harm.kind == "unknown":
-        blocked = [(each, *_blocked(trace, each)) for each in _all_unscaled(trace)]
-        seen, flat, part = next((each for each in blocked if each[1]), (seen, flat, part))
+        blocked = [(each, _blocked(trace, each)) for each in _all_unscaled(trace)]
+        seen, flat = next((each for each in blocked if each[1]), (seen, flat))
     low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
     uneven = f", and features of a size from {number(least)} to {number(most)}" if most > limits.SCALE_UNEVEN * least else ""
     if behind and not (bad or lost or broke):
         told = behind
     if flat:
-        told = f"{share(part)} of the outputs of {flat} are saturated from the start, and let almost no gradient through"
+        told = flat
     pixels = seen.figure("low") >= 0 and 200 < seen.figure("high") <= 255
     yield Finding(
         id="input-scale",

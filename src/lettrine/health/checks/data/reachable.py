@@ -11,6 +11,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number, share
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
+from lettrine.health.limits import OUT_OF_REACH, TARGETS_LEAST
 from lettrine.health.trace import Trace
 
 _SPOKEN: Final = {
@@ -118,6 +119,20 @@ def small_yes(seen: Sequence[Evidence]) -> Iterator[Finding]:
             + (" A picture that ToTensor has read is from 0 to 1 already." if abs(high * 255 - 1) < limits.YES_TWO else ""),
             reference="torch.nn.BCELoss: targets between 0 and 1; torchvision.transforms.ToTensor",
         )
+
+
+def picked(trace: Trace) -> Iterator[Evidence]:
+    """Targets of answers that were picked out of several, as values of actions are, where it is certain that they are out of
+    reach: on average, or nearly all of them by far. (Single returns scatter about a value that may well be in reach.)
+    """
+    for seen in trace.seen("picked"):
+        low, high, mean, std, rows = (seen.figure(name) for name in ("reach_low", "reach_high", "mean", "std", "rows"))
+        if seen.figure("looks") < limits.PICKED_LOOKS or rows < TARGETS_LEAST or not seen.figure("lost") > OUT_OF_REACH:
+            continue
+        doubt = limits.PICKED_ERRORS * std / rows**0.5
+        apart = mean + doubt < low or mean - doubt > high
+        if apart or (std > limits.PICKED_FAR * (high - low) and seen.figure("outside") >= limits.PICKED_OUTSIDE):
+            yield seen
 
 
 def _spoken(operation: str) -> str:

@@ -13,7 +13,7 @@ from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.data.constant_parts import constant_parts, others_ignored
 from lettrine.health.checks.data.paths import impossible_paths, same_words
 from lettrine.health.checks.data.positives import no_positives
-from lettrine.health.checks.data.reachable import hinges, pair_labels, reals, small_yes
+from lettrine.health.checks.data.reachable import hinges, pair_labels, picked, reals, small_yes
 from lettrine.health.checks.losses.kl import kl_targets
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import check
@@ -46,7 +46,8 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     """Targets that the network's last activation cannot reach, or that are not probabilities although the loss expects them.
 
     Measured: The lowest and the highest target, against what the last activation can give, or against 0 and 1 where the loss
-        takes targets for probabilities.
+        takes targets for probabilities. Of answers that are picked, such as the values of actions taken: whether the targets are
+        out of reach on average, or scatter {PICKED_FAR:g} times as far as the activation reaches.
         Also whether rows of targets under a softmax hold amounts instead of shares of 1, and whether a loss for the signs -1 and
         1 gets 0 and 1, or one for probabilities 0 and a number next to 0. Of words that ctc_loss is to find: whether they hold
         its blank, and whether there are frames enough. Whether kl_div gets logarithms for probabilities, or these for logarithms.
@@ -58,6 +59,7 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     yield from reals(trace)
     yield from hinges(trace)
     yield from pair_labels(trace)
+    yield from (_out_of_reach(each, each.figure("low"), each.figure("high")) for each in picked(trace))
     yield from small_yes(compared(trace))
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
@@ -160,6 +162,8 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
     if not isfinite(below):
         reach = f"only values below {number(above)}"
     lost = each.figure("lost")
+    shared = each.kind == "picked" and made == "softmax"
+    within = f"{number(below)} to {number(above)}" if isfinite(below) and isfinite(above) else "its range"
     return Finding(
         id="target-range",
         severity="critical" if lost > limits.OUT_OF_REACH_MUCH else "warning",
@@ -172,10 +176,8 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
             f"they go from {number(low, 3)} to {number(high, 3)}."
         ),
         why=f"The part out of reach, {share(min(lost, 1.0))} of the targets' variance, can never be learned.",
-        remedy=(
-            f"Remove the {made} after {each.where[0]}, or scale the targets into "
-            + ("its range." if not (isfinite(below) and isfinite(above)) else f"{number(below)} to {number(above)}.")
-        ),
+        remedy=f"Remove the {made} after {each.where[0]}"
+        + (": values of actions need not sum to 1." if shared else f", or scale the targets into {within}."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.5: choosing target values",
     )
 
