@@ -165,6 +165,16 @@ def test_a_loss_that_still_falls_like_a_line():
     assert found(make_trace(loss=noisy(np.linspace(2.3, 1.5, 400), 0.01), step_stats=stats), "slow-learning") == ()
 
 
+def test_a_loss_that_slows_down_and_is_still_far_from_rest():
+    steps = np.arange(300.0)
+    steep = the(make_trace(loss=noisy(2.3 * np.exp(-steps / 280), 0.01)), "slow-learning")
+    assert steep.severity == "info"
+    assert "by 16 % over its last 40 steps" in steep.message
+    for rest in (0.5, 0.9):  # comes to rest at a level that further steps would hardly lower
+        assert found(make_trace(loss=noisy(rest + (2.3 - rest) * np.exp(-steps / 60), 0.01)), "slow-learning") == ()
+    assert found(make_trace(loss=noisy(1 + 1.3 * np.exp(-steps / 100), 0.8)), "slow-learning") == ()  # lost in the noise
+
+
 def test_not_seen_is_not_healthy():
     whole = examine(make_trace())
     assert (whole.verdict, whole.exit_code) == ("healthy as far as seen", 0)  # there is no held-out loss

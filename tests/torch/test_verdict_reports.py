@@ -98,6 +98,52 @@ def test_statistics_that_had_no_time_to_follow():
     assert alarms(validated(normed(0.1), batches(x[:384], y[:384]), held)) == []
 
 
+def apart():
+    """Four classes that are far from each other, and from 0."""
+    generator = torch.Generator().manual_seed(1)
+    y = torch.randperm(512, generator=generator) % 4
+    return 1 + 0.1 * torch.eye(6)[y] + 0.02 * torch.randn(512, 6, generator=generator), y
+
+
+@pytest.mark.parametrize(("momentum", "steps", "alarmed"), [(0.01, 40, 1), (0.1, 40, 0), (None, 40, 0), (0.01, 16, 0)])
+def test_statistics_of_a_short_run_that_are_mainly_the_start(momentum, steps, alarmed):
+    x, y = apart()
+    held = x[384:], y[384:]
+    report = validated(normed(momentum), batches(x[:384], y[:384]), held, steps=steps, every=steps // 2, rate=1e-2)
+    assert alarms(report) == ["norm-statistics"] * alarmed
+
+
+def test_statistics_that_were_there_before_a_short_run():
+    x, y = apart()
+    data, held = batches(x[:384], y[:384]), (x[384:], y[384:])
+    model = normed(0.1)
+    validated(model, data, held, steps=200, every=100)
+    for norm in (model[2], model[5]):
+        norm.momentum = 0.01
+    assert alarms(validated(model, data, held, steps=40, every=20, rate=1e-3)) == []
+
+
+def test_statistics_that_are_measured_anew_before_each_evaluation():
+    x, y = apart()
+    model = normed(0.01)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for step, (rows, labels) in zip(range(40), batches(x[:384], y[:384]), strict=False):
+            model.train()
+            optimiser.zero_grad()
+            loss = F.cross_entropy(model(rows), labels)
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 20 == 19:
+                used = torch.optim.swa_utils.AveragedModel(model)
+                torch.optim.swa_utils.update_bn([x[:384]], used)
+                used.eval()
+                with torch.no_grad():
+                    watch.dev_loss(F.cross_entropy(used(x[384:]), y[384:]))
+    assert alarms(watch.report()) == []
+
+
 def test_statistics_are_not_blamed_for_held_out_data_of_another_scale():
     x, y = classes()
     report = validated(normed(0.1), batches(x[:384], y[:384]), (250 * x[384:], y[384:]), steps=240, every=24)

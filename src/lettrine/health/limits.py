@@ -127,6 +127,8 @@ HELD_OUT_MIRROR: Final = 0.4  # rise per fall; clinic: memorised 0.03 to 0.13, o
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
+NORM_START: Final = 0.5  # of running statistics, or more, is their start: they hold hardly anything of the data
+NORM_START_STEPS: Final = 20  # with fewer no network is judged by its held-out loss; torch's momentum of 0.1 leaves 0.12 by then
 # Noise of the running mean in batch standard deviations: sqrt(momentum / (2 - momentum) / batch). With a momentum of 0.1 that is
 # 0.08 for batches of 8 and 0.11 for 4. Wu & He 2018 (Group normalization) report that batch norm's error grows as batches shrink.
 # In their ResNet-50 it equals that of group norm, which knows no batch, at usual sizes, and is 10.6 % higher with 2 images.
@@ -154,6 +156,7 @@ SLOW_RISING: Final = 1 / 3  # of a run without a better held-out loss: more step
 SLOW_FARTHEST: Final = 4.0  # times the length of a run: the last pace is not extrapolated further
 SLOW_UNREACHED: Final = 2.0  # times the loss of guessing: a whole run that did not even reach the best single answer
 SLOW_ENOUGH: Final = 400  # steps, twice those for which a healthy network may stay above it; a shorter run is only not judged
+SLOW_STEEP: Final = 0.1  # of the loss, in the last 2/15 of a run: however it slowed down, it has not come to rest
 SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
 DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
 DEV_SCALE_BELOW: Final = 8.0  # the same below it: mixup and smoothing raise only the training loss, about 5 times

@@ -34,6 +34,7 @@ from lettrine.health.checks.reading import (
     output_module,
     pace,
     rounded,
+    share,
     standard_error,
     start,
     tenfold,
@@ -229,11 +230,12 @@ def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False, far: b
 
 @check("slow-learning", needs=("loss",))
 def slow_learning(trace: Trace) -> Iterator[Finding]:
-    """A loss that still falls at the end as fast as in the middle: the run was too short, or its steps too small.
+    """A loss that still falls at the end as fast as in the middle, or steeply: the run was too short, or its steps too small.
 
     Measured: How fast the loss falls in the last two thirds of the run, in five equal parts.
     Formula: evenness = (fall between the last two parts) / (fall between the first two); a warning if the loss at the end is
-        still > {SLOW_UNREACHED:g} * (loss of guessing), after {SLOW_ENOUGH} steps or more.
+        still > {SLOW_UNREACHED:g} * (loss of guessing), after {SLOW_ENOUGH} steps or more. Without evenness, a remark if the fall
+        between the last two parts is >= {SLOW_STEEP:.0%} of the loss.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -249,9 +251,11 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     short = len(losses) < limits.SHORT_RUN and fell > max(
         limits.SLOW_FALL * abs(course.end), limits.NOISE * standard_error(losses[third:])
     )
-    if not (even_pace or short) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
+    last = losses[-2 * (len(losses) - third) // 5 :]
+    steep = course.reference.known and falls[-1] > max(limits.SLOW_STEEP * course.end, limits.NOISE * standard_error(last))
+    if not (even_pace or short or steep) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
         return
-    pace_left = float(falls[-1]) / (2 * len(losses) / 15) if even_pace else fell / third  # a fifth of two thirds
+    pace_left = float(falls[-1]) / (2 * len(losses) / 15) if even_pace or steep else fell / third  # a fifth of two thirds
     floor = course.reference.floor
     aim = floor + limits.LEARNED_WELL * ((course.reference.value if course.reference.known else course.start) - floor)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
@@ -260,6 +264,8 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     known = course.reference
     enough = even_pace and known.known and course.steps[1] - course.steps[0] >= limits.SLOW_ENOUGH
     unreached = enough and course.end > limits.SLOW_UNREACHED * known.value
+    taken = round((course.steps[1] - course.steps[0] + 1) * 2 / 15)
+    slower = f", by {share(falls[-1] / course.end)} over its last {taken:,} steps" if steep and not even_pace else ""
     above = f", still above {number(known.value, 3)}, {known.words}" if unreached else ""
     yield Finding(
         id="slow-learning",
@@ -269,7 +275,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
         value=float(falls[-1] / falls[0]),
         limit=limits.SLOW_EVEN,
         message=f"The loss still falls at the end{' as in the middle' if even_pace else ''}, to {number(course.end, 3)} at step "
-        f"{int(steps[-1]):,}{above}.",
+        f"{int(steps[-1]):,}{slower}{above}.",
         why="The run ends before the network has learned what it can.",
         remedy=f"Train {longer} times as long. {_get_it_moving(trace, fit=False, far=unreached)}".rstrip(),
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",

@@ -143,7 +143,9 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     Measured: Running mean and variance of each batch norm, compared with those of the batches.
     Formula: gap = abs(running mean - batch mean) / batch std; ratio = running variance / batch variance; noise of a running
         mean = sqrt(m / (2 - m) / N) with momentum m and batch size N. In a frozen part: the distance of held-out inputs from the
-        statistics at first, below {MOVED_FITTED:g}, and now, above {NORM_PLACES_GAP:g}.
+        statistics at first, below {MOVED_FITTED:g}, and now, above {NORM_PLACES_GAP:g}. In runs of {NORM_START_STEPS} to
+        {CONSEQUENCE_STEPS} steps: (1 - m)**n >= {NORM_START:g}, the share of the start after n steps, at the last evaluation, and
+        a held-out loss nearer to guessing than to a training loss below {LEARNED_WELL:g} of it.
     """
     if moved := list(moved_statistics(trace)):
         yield from moved
@@ -166,7 +168,8 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     behind = momentum < wanted  # statistics that had no time to change
     if behind and trace.facts.notes.get("training") == GOES_ON:
         raise Skip("not run", f"running statistics need time to follow: {ceil(3 / momentum)} steps with this momentum")
-    if steps[1] < limits.LEARNING_STEPS and not (behind and worse and steps[1] >= limits.CONSEQUENCE_STEPS):
+    early = steps[1] >= limits.CONSEQUENCE_STEPS or _not_begun(trace, level)
+    if steps[1] < limits.LEARNING_STEPS and not (behind and worse and early):
         raise Skip("not run", f"running statistics need time to follow: {limits.LEARNING_STEPS} steps")
     wobbles = {name: wobble for name in trace.norms if (wobble := _wobble(trace, name, mask)) > limits.NORM_NOISE}
     if wobbles:
@@ -186,7 +189,10 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
         )
         fine = harmless or held_out <= limits_wiring.NORM_HELD_OUT * level
         start = (
-            f" {share((1 - momentum) ** steps[1])} of what they hold is still the start, mean 0 and variance 1." if behind else ""
+            f" {share((1 - momentum) ** steps[1])} of what they hold is still the start, mean 0 and variance 1 unless "
+            "they were loaded."
+            if behind
+            else ""
         )
         yield Finding(
             id="norm-statistics",
@@ -208,6 +214,19 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             ),
             reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1",
         )
+
+
+def _not_begun(trace: Trace, level: float) -> bool:
+    """Whether a short run was evaluated with statistics that are mainly the start, and lost in eval mode most of what it had
+    learned. Nothing less counts so early: with a usual momentum, or a loss that is still high, more steps would settle it.
+    """
+    kept, guess = np.isfinite(trace.dev.mean), guess_of(trace)
+    if not kept.any():
+        return False
+    held_out, taken = float(trace.dev.mean[kept][-1]), float(trace.dev.step[kept][-1])
+    learned = level <= limits.LEARNED_WELL * guess
+    start = (1 - trace.facts.norm_momentum) ** taken
+    return learned and held_out > (level + guess) / 2 and taken >= limits.NORM_START_STEPS and start >= limits.NORM_START
 
 
 def _log(values: Floats) -> Floats:
