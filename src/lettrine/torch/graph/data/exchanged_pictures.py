@@ -24,6 +24,7 @@ from torch.nn import functional
 from lettrine.health.evidence import Evidence
 from lettrine.health.limits import LATE_FROM
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.devices import double
 from lettrine.torch.graph.data.telling import told
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.terms import ERRORS
@@ -107,7 +108,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
     late = [place for place, step in enumerate(seen.steps) if step >= LATE_FROM * seen.steps[-1]]
     answers, wanted = (torch.cat([kept[place] for place in late]) for kept in (seen.answers, seen.targets))
     close = _unit(torch.cat(seen.inputs)) @ _unit(torch.cat(seen.targets)).T  # (inputs, targets)
-    likeness = told(*([each.double().numpy() for each in kept] for kept in (seen.inputs, seen.targets)), classes=False)
+    likeness = told(*([double(each).numpy() for each in kept] for kept in (seen.inputs, seen.targets)), classes=False)
     return {
         "like": float(close.amax(1).median()),
         "own": _above(close),
