@@ -29,7 +29,7 @@ _APART_FROM_THE_START = (
 def collapsed(trace: Trace) -> Iterator[Finding]:
     """Embeddings without a distance, beside a loss that no longer changes; and triplets in another order."""
     yield from (swapped := list(_swapped(trace)))
-    if swapped:
+    if any(each.severity == "warning" for each in swapped):
         return
     yield from (shrunk := [*_shrunk(trace), *_one_direction(trace)])
     if shrunk:

@@ -62,7 +62,7 @@ class ExchangedPictures:
             self._made, self._step = [], look.step
         for root in look.roots:
             given, output = root.inputs[0] if len(root.inputs) == 1 else None, root.output
-            if given is None or given.requires_grad or not isinstance(output, Tensor) or len(given) != len(output):
+            if given is None or given.requires_grad or not isinstance(output, Tensor) or given.shape[:1] != output.shape[:1]:
                 continue
             if _picture(given) and _picture(output):
                 self._made.append((root.name, weakref.ref(output), _small(given)))

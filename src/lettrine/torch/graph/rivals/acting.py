@@ -36,11 +36,11 @@ def chosen_by_draw(look: Look) -> bool:
 
 def _judged(node: Node) -> bool:
     """Whether a product weighs what was chosen by advantages."""
-    weights = other(node) if operation(node) == "Mul" and len(inputs_of(node)) == 1 else None
-    if weights is None or not readable(weights) or not bool(weights.min() < 0) or not bool(weights.max() > 0):
+    following = inputs_of(node) if operation(node) == "Mul" else []
+    if len(following) != 1 or not (picks(following[0]) or ratio_of(following[0]) is not None):
         return False
-    inner = inputs_of(node)[0]
-    return picks(inner) or ratio_of(inner) is not None
+    weights = other(node)  # asked for last: what a checkpointed block saved would run it once more
+    return weights is not None and readable(weights) and bool(weights.min() < 0) and bool(weights.max() > 0)
 
 
 def ratio_of(node: Node) -> Node | None:
