@@ -36,7 +36,7 @@ class DistanceLogits:
         given = [(each, each.given) for each in look.terms if each.kind == "cross-entropy" and each.given is not None]
         self._all += bool(given)
         for term, logits in given:
-            if logits.ndim == 2 and readable(logits) and bool((logits >= 0).all()) and _distance(logits):
+            if logits.ndim == 2 and readable(logits) and _distance(logits) and bool((logits >= 0).all()):
                 self._seen.append((look.step, mean_of(term), logits.shape[1]))
         return ()
 
