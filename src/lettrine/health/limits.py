@@ -31,8 +31,6 @@ SATURATED_SHIFT: Final = (
     2.0  # standard deviations from 0: beyond it all inputs of an activation lie on one side, and their size is not the cause
 )
 SATURATED_CRITICAL: Final = 0.90  # hardly any gradient passes such a layer
-STUCK_LOOKS: Final = 4  # sampled steps in a row, up to the last one, at which a saturated part has no gradient at all,
-STUCK_SOON: Final = 0.1  # of the steps looked at, or sooner, since when: an answer that learned to be at an end takes longer
 HEALTHY_PREACTIVATION: Final = 1.0  # std a remedy aims at; tanh is saturated beyond 2.1
 
 DEAD_STEPS: Final = 5  # sampled steps without a break, and
@@ -248,8 +246,6 @@ LATE_LOOK: Final = 0.4  # of the run: a look after it shows what became of the a
 CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
 CONSTANT_STEP: Final = 20  # least step of the last of them, before targets are called constant
 CONSTANT_ROWS: Final = 256  # examples with one and the same number in one of several losses: it may be 0 for most
-POSITIVES_ROWS: Final = 1_000  # examples without a single object, before a detector is said to have none: objects may be rare
-POSITIVES_HIDDEN: Final = 0.5  # of what one object adds to the loss, at most, is the largest loss: none was missed
 IGNORED_SHARE: Final = 0.02  # of the targets, at least, are ignored, where all others are one class: a class may be numbered so
 CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
 SCALE_FAR: Final = 10.0  # times the usual 1, for inputs or targets; raw pixels have 255, prices thousands

@@ -109,13 +109,15 @@ SET_BACK_LATE: Final = 0.5  # of the run, or later, is the last of them
 RESIZED_LOADS: Final = 3  # loads after which the weights are another size, each time alike
 RESIZED: Final = 1.5  # times as large, or small: means of a few clients lose some hundredths, and up to a third if they disagree
 UNCLIPPED_LOOKS: Final = 3  # at which the smaller loss of a clipped and a free ratio was kept
+STUCK_LOOKS: Final = 4  # sampled steps in a row, up to the last one, at which a saturated part has no gradient at all,
+STUCK_SOON: Final = 0.1  # of the steps looked at, or sooner, since when: an answer that learned to be at an end takes longer
+POSITIVES_ROWS: Final = 1_000  # examples without a single object, before a detector is said to have none: objects may be rare
+POSITIVES_HIDDEN: Final = 0.5  # of what one object adds to the loss, at most, is the largest loss: none was missed
 REAL_LOOKS: Final = 2  # batches of data that a critic was shown
 REAL_OUTSIDE: Final = 0.1  # of their values, far outside of what the generator can give: the rest cannot make up for it
 PICKED_LOOKS: Final = 3  # at which picked answers were compared with targets
 PICKED_ERRORS: Final = 4.0  # standard errors between the mean of the targets and what can be reached
-PICKED_FAR: Final = (
-    5.0  # times the whole reach is the std of the targets: a hundredth of their variance, at most, can be learned,
-)
+PICKED_FAR: Final = 5.0  # times the whole reach is the std of the targets: a hundredth of their variance can be learned,
 PICKED_OUTSIDE: Final = 0.5  # and so many of them lie out of it: a rare reward may be large beside its mean
 HINGE_LOOKS: Final = 2  # at which a hinge could not be reached
 COLLAPSED: Final = 0.02  # of their distance at first: vectors that are told apart keep a distance
@@ -188,9 +190,7 @@ UNTOLD_LOOKS_ALONE: Final = 6  # at which it was told none
 UNTOLD_GAIN: Final = 0.03  # of the squared error: points in a plane 0.03 to 0.1; pictures, which show how noisy they are, 0.01
 STANDING_LOOKS: Final = 6  # different batches beside one input that stayed the same
 STANDING_AGAIN: Final = 5  # examples that came again, beside another row of that input
-STANDING_TOLD: Final = (
-    4.0  # standard deviations: the largest of ten is 1 to 3 by chance, above 10 where something belongs together
-)
+STANDING_TOLD: Final = 4.0  # standard deviations: the largest of ten is 1 to 3 by chance, above 10 where things go together
 STANDING_SCATTER: Final = 2.0  # of Fisher's F: batches of shuffled examples have 1; steps of time, or one thing each, far more
 BETWEEN_SHARE: Final = 0.05  # of the attention or the edges comes from other graphs, at every look
 BETWEEN_PARTNERS: Final = 3.0  # other graphs that reach one: of two that are compared with each other it is one

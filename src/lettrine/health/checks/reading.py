@@ -203,9 +203,9 @@ def standard_error(values: Floats) -> float:
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
 
 
-def tamed(losses: Floats, stretches: int = 20) -> Floats:
+def tamed(losses: Floats) -> Floats:
     """Losses in which none lies far above those around it: their means tell of most batches, not of a single one."""
-    parts = np.array_split(losses, max(1, min(stretches, len(losses) // 5)))
+    parts = np.array_split(losses, max(1, min(20, len(losses) // 5)))
     middles = [np.median(part) for part in parts]
     spreads = [1.4826 * np.median(np.abs(part - level)) for part, level in zip(parts, middles, strict=True)]
     capped = [np.minimum(part, level + OUTLIER * spread) for part, level, spread in zip(parts, middles, spreads, strict=True)]

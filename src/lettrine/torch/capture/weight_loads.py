@@ -3,8 +3,8 @@
 where: (). Counted are loads that changed something, after at least one step since the one before. figures: "loads"; "same": those
 after which the weights were those of the start, or of the first load; "last": the step of the last one; "steps": how many steps
 lay between two, as a median; "fresh": loads of weights that had not been loaded before; "size": how many times as large the
-weights were after these, as a median over them and over parameters, NaN where more
-than a quarter of them differ from it by more than a tenth.
+weights were after these, as a median over them and over parameters, NaN where more than a quarter of them differ from it by more
+than a tenth.
 """
 
 from __future__ import annotations

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import number
+from lettrine.health.checks.reference import ordinary
 from lettrine.health.findings import Finding
 from lettrine.health.limits import TOLD_ROWS
 from lettrine.health.trace import Trace
 
 
 def exchanged_pictures(trace: Trace) -> Iterator[Finding]:
-    """Some targets are much like an input, its own is not, and answers are no more like their own targets either."""
-    for seen in trace.seen("exchanged pictures"):
+    """Some targets are much like an input, its own is not, and answers are no more like their own targets either.
+
+    Only where a judge is trained beside: of other losses the course tells it.
+    """
+    for seen in () if ordinary(trace) else trace.seen("exchanged pictures"):
         own, answered, told = (seen.figure(name) for name in ("own", "answered", "told"))
         apart = abs(own) < limits.EXCHANGED_OWN and told < TOLD_ROWS and seen.figure("compared") >= limits.EXCHANGED_ROWS
         unlearned = answered < limits.EXCHANGED_OWN and seen.figure("answers") >= limits.EXCHANGED_ANSWERS

@@ -7,7 +7,7 @@ from math import nan
 
 import numpy as np
 
-from lettrine.health import limits
+from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.consequence import Consequence, consequence, wasted
 from lettrine.health.checks.reading import matrices, median, number, share, start
 from lettrine.health.checks.registry import check
@@ -87,8 +87,8 @@ def _stuck(trace: Trace, seen: Evidence) -> str:
     still = trace.output(last, "saturated") >= limits.SATURATED_CRITICAL
     still &= np.all([trace.parameter(each, "gradient_norm") == 0 for each in weights], axis=0)
     first = int(np.flatnonzero(~still).max(initial=-1)) + 1
-    few = len(still) - first < limits.STUCK_LOOKS or trace.steps[-1] < limits.LEARNING_STEPS
-    if few or trace.steps[first] > limits.STUCK_SOON * trace.steps[-1]:
+    few = len(still) - first < limits_wiring.STUCK_LOOKS or trace.steps[-1] < limits.LEARNING_STEPS
+    if few or trace.steps[first] > limits_wiring.STUCK_SOON * trace.steps[-1]:
         return ""
     return (
         f"from step {trace.steps[first]:,} to {trace.steps[-1]:,} the outputs of {last} are saturated, and none of the weights "

@@ -117,7 +117,7 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         them), or the same of the squares of all covariances, whichever is larger; limit = {TOLD:g}, and {TOLD_ROWS:g} for rows,
         pictures and tokens.
     """
-    if certain := [*displaced(trace), *turned(trace), *(() if ordinary(trace) else exchanged_pictures(trace))]:
+    if certain := [*displaced(trace), *turned(trace), *exchanged_pictures(trace)]:
         yield from certain
         return
     harm = consequence(trace)

@@ -7,7 +7,7 @@ from math import nan
 
 import numpy as np
 
-from lettrine.health import limits
+from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.reading import number, usable
 from lettrine.health.checks.reference import loss_seen
 from lettrine.health.evidence import Evidence
@@ -56,7 +56,7 @@ def _nowhere(trace: Trace, seen: Sequence[Evidence]) -> Iterator[Finding]:
     if not all(each.figure("left_out") == 1 and each.figure("mask_places") == places for each in others):
         return
     one, most, rows = _one_object(trace, empty, len(seen))
-    if not (most < limits.POSITIVES_HIDDEN * one and rows >= limits.POSITIVES_ROWS):
+    if not (most < limits_wiring.POSITIVES_HIDDEN * one and rows >= limits_wiring.POSITIVES_ROWS):
         return
     yield Finding(
         id="target-constant",

@@ -27,7 +27,7 @@ def mixtures(trace: Trace, *, axis: bool) -> Iterator[Finding]:
 def _finding(seen: Evidence, *, axis: bool) -> Finding:
     made, place, first, last = seen.words["made"], int(seen.figure("axis")), seen.figure("first"), seen.figure("last")
     by = "come from a softmax along another axis" if axis else f"come from a {made.lower()}"
-    sums = f", sum to {number(first)} at first and to {number(last)} at step {seen.steps[1]:,}" if isfinite(last) else ""
+    sums = f", sum to {number(first)} at first and to {number(last)} at step {seen.steps[1]:,}, not to 1"
     return Finding(
         id="softmax-axis" if axis else "other-loss",
         severity="warning",
@@ -35,9 +35,8 @@ def _finding(seen: Evidence, *, axis: bool) -> Finding:
         steps=seen.steps,
         value=last,
         limit=1.0,
-        message=f"The loss is the likelihood of a mixture, summed along axis {place}, and its weights {by}{sums}, not to 1."
-        if sums
-        else f"The loss is the likelihood of a mixture, summed along axis {place}, and its weights {by}: they do not sum to 1.",
+        message=f"The loss is the likelihood of a mixture, summed along axis {place}, and its weights {by}"
+        f"{sums if isfinite(last) else ': they do not sum to 1'}.",
         why=_WHY,
         remedy=f"Make the weights by a softmax along axis {place}, or their logarithms by log_softmax along it before logsumexp.",
         reference=_REFERENCE,

@@ -49,9 +49,8 @@ class Links:
         """Take in one look."""
         given = [each for root in look.roots for each in tensors_given(root.args, root.kwargs)]
         for nodes, graphs, largest, numbers in batched(given):
-            for edges in (edges_among(given) if numbers is not None else ()) or (
-                each for each in picked(look, nodes) if each.ndim == 1
-            ):
+            told = edges_among(given) if numbers is not None else []
+            for edges in told or (each for each in picked(look, nodes) if each.ndim == 1):
                 few = edges.numel() < _EDGES * nodes
                 if few and (edges.numel() < _EDGES * largest or not _added_up(look, edges.shape[-1], largest)):
                     continue

@@ -17,7 +17,7 @@ from lettrine.torch.graph.losses.comparisons import LOSSES, readable
 
 MOVED: Final = 3  # rows that came back at another place, to know the axis of examples
 _MOST_ROWS, _LONG, _VARIED = 64, 4, 4  # rows read of a batch; least length of one; least number of different values in it
-_HIDDEN: Final = -1e3  # scores below leave no weight
+HIDDEN: Final = -1e3  # scores below leave no weight
 _KEYS, _PLACES, _FILL = "key_padding_mask", "attn_mask", "masked_fill"
 ADDED: Final = "added mask"
 _MASKS: Final = {
@@ -101,7 +101,7 @@ class PaddingMask:
 def _hides(call: FunctionCall) -> bool:
     """Whether a call hides scores."""
     if _MASKS.get(call.name) == ADDED:
-        return any(isinstance(each, Tensor) and readable(each) and bool((each < _HIDDEN).any()) for each in call.args[:2])
+        return any(isinstance(each, Tensor) and readable(each) and bool((each < HIDDEN).any()) for each in call.args[:2])
     return _MASKS.get(call.name) == _FILL
 
 
@@ -117,14 +117,14 @@ def _mask(call: FunctionCall, weighed: set[int]) -> Tensor | None:
     """True where a key is masked out, (B, T). weighed: ids of what a softmax is taken of."""
     if _MASKS.get(call.name) == ADDED:
         data = added_to(call)[1] if id(call.result) in weighed else None
-        if data is None or not bool(((data == 0) | (data < _HIDDEN)).all()):
+        if data is None or not bool(((data == 0) | (data < HIDDEN)).all()):
             return None  # a bias
-        return _of_keys(data < _HIDDEN)
+        return _of_keys(data < HIDDEN)
     place = {"scaled_dot_product_attention": 3, "masked_fill": 1, "masked_fill_": 1}.get(call.name, 15)
     mask: Any = call.given(place, _ARGUMENTS.get(call.name, ""))
     if call.name not in _MASKS or not isinstance(mask, Tensor) or not readable(mask):
         return None
-    hidden = mask if mask.dtype is torch.bool else mask < _HIDDEN if mask.is_floating_point() else mask != 0
+    hidden = mask if mask.dtype is torch.bool else mask < HIDDEN if mask.is_floating_point() else mask != 0
     if _MASKS[call.name] == _KEYS:
         return hidden if mask.ndim == 2 else None
     if _MASKS[call.name] == _PLACES:
@@ -132,7 +132,7 @@ def _mask(call: FunctionCall, weighed: set[int]) -> Tensor | None:
         added = mask.is_floating_point() and not bool(hidden.any())  # a bias of the scores
         return None if added or mask.ndim < 3 else _of_keys(hidden)  # (Q, T) is of all examples
     value, scores = call.given(2, "value"), call.given(0, "input")
-    hides = isinstance(value, int | float) and value < _HIDDEN and id(call.result) in weighed
+    hides = isinstance(value, int | float) and value < HIDDEN and id(call.result) in weighed
     return _of_keys(hidden) if hides and mask.ndim == getattr(scores, "ndim", 0) else None
 
 

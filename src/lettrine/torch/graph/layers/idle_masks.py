@@ -18,12 +18,11 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.layers.attention import ADDED, added_to
+from lettrine.torch.graph.layers.attention import ADDED, HIDDEN, added_to
 from lettrine.torch.graph.losses.comparisons import readable
 
 _FILLS: Final = ("masked_fill", "masked_fill_")
 _ADDS: Final = ("add", "add_")
-_HIDDEN: Final = -1e3  # what is added to a score that is hidden, or less
 _ATTENTION: Final = "scaled_dot_product_attention"
 _NAMES: Final = {_ATTENTION: "attn_mask"} | dict.fromkeys(_ADDS, ADDED)
 _WEIGHED: Final = ("softmax", "log_softmax")
@@ -84,7 +83,7 @@ def _mask(call: FunctionCall, axes: dict[int, Any]) -> tuple[Tensor, int] | None
     scores, mask, axis = call.given(0, "input"), call.given(1, "mask"), axes[id(call.result)]
     if call.name in _ADDS:
         scores, mask = added_to(call)
-        mask = mask <= _HIDDEN if mask is not None else None
+        mask = mask <= HIDDEN if mask is not None else None
     if not isinstance(mask, Tensor) or not readable(mask) or mask.dtype is not torch.bool or not isinstance(axis, int):
         return None
     axis = axis if axis < 0 else axis - getattr(scores, "ndim", 0)

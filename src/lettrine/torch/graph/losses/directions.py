@@ -1,9 +1,9 @@
 """Evidence "wrong direction": a loss that the steps make smaller is a measure of how good the answers are.
 
-words: what ("overlap", "cosine", "log-likelihood", or, of a policy, "entropy"); with ("" where it is the
-whole loss, else the name of the loss beside it, which has the same targets and pulls the other way). what is "error" where a
-squared or absolute error beside a policy's loss is made larger. figures: "looks" at which it
-was so, "all" of them, of a policy those at its own losses; "first", "last": the measure at these looks.
+words: what ("overlap", "cosine", "log-likelihood"; of a policy "entropy", or "error" where a squared or absolute error beside its
+loss is made larger); with ("" where it is the whole loss, else the name of the loss beside it, which has the same targets and
+pulls the other way). figures: "looks" at which it was so, "all" of them, of a policy those at its own losses; "first", "last":
+the measure at these looks.
 
 The graph is followed from the loss through operations that only rise or only fall with their input, with the sign that this
 gives. It ends at a quotient that is an overlap of answers with targets of 0 and 1 (dice, jaccard), at a cosine between answers

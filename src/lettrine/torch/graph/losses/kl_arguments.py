@@ -16,11 +16,10 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.devices import double
 from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.losses.twice import are_shares
 
-_ROWS: Final = 256  # rows read
-_ONE: Final = 1e-3  # by which a sum of shares may miss 1: rounding
+_ROUNDING: Final = 1e-3  # below 0
 
 
 @reader
@@ -57,7 +56,7 @@ def _mistaken(call: FunctionCall, answers: Tensor, targets: Tensor) -> Iterator[
     logarithms: Any = call.given(5, "log_target", False)
     if _shares(answers):
         yield "shares"
-    if not logarithms and float(targets.min()) < -_ONE:
+    if not logarithms and float(targets.min()) < -_ROUNDING:
         yield "logarithms"
     if logarithms and _shares(targets):
         yield "targets"
@@ -68,10 +67,5 @@ def _rows(value: Any) -> bool:
 
 
 def _shares(values: Tensor) -> bool:
-    """Whether all rows, along the last axis or the one after the examples, lie between 0 and 1 and sum to 1."""
-    for axis in (-1, 1):
-        moved = values.detach().movedim(axis, -1)
-        rows = double(moved.reshape(-1, moved.shape[-1])[:_ROWS])
-        if rows.shape[-1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(-1) - 1).abs() <= _ONE).all()):
-            return True
-    return False
+    """Whether they are shares along the last axis, or the one after the examples."""
+    return any(are_shares(values, axis) for axis in (-1, 1))

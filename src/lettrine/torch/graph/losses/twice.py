@@ -66,7 +66,7 @@ class Twice:
             what = "loss" if call.name in _LOSSES and not call.where else "logits" if call.name == _TOTAL else "inside"
             met = self._met.setdefault((makers[before].where, what), _Met(look.step, look.step))
             met.last, met.all, met.size = look.step, met.all + 1, given.shape[axis]
-            met.looks += _shares(given, axis)
+            met.looks += are_shares(given, axis)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -98,7 +98,8 @@ def _axis(call: FunctionCall) -> int:
     return axis if isinstance(axis, int) else -1
 
 
-def _shares(given: Tensor, axis: int) -> bool:
+def are_shares(given: Tensor, axis: int) -> bool:
+    """Whether numbers lie between 0 and 1 and sum to 1 along an axis, in the first rows."""
     moved = given.detach().movedim(axis, -1)
     rows = double(moved.reshape(-1, moved.shape[-1])[:_ROWS])
     if rows.shape[-1] < 2 or not bool((rows >= 0).all()):
